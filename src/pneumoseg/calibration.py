@@ -1,0 +1,300 @@
+"""From raw logits to probabilities a reader can take at their word, and to operating points.
+
+Focal loss and the balanced sampler both shift what the classifier says, so its logits are mapped by
+a function fitted on the calibration part: temperature with a bias (Platt 1999; Guo et al. 2017) or
+isotonic regression (Zadrozny and Elkan 2002). All maps are monotone: they change no ranking.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, special
+
+from pneumoseg.errors import DataError
+from pneumoseg.settings import TARGET_RECALL
+
+_log = logging.getLogger(__name__)
+
+SLOPE_LIMITS = (0.01, 100.0)
+"""Slope (1 / temperature) stays positive, so the map stays monotone whatever the data say."""
+LOG_LOSS_FLOOR = 1e-7
+"""Probabilities are kept this far from 0 and 1 in the log loss, where it would be infinite."""
+CALIBRATION_BINS = 15
+"""Number of equal-width bins of the expected calibration error (Guo et al. 2017)."""
+FOLDS = 5
+
+Method = Literal["none", "temperature", "isotonic"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A monotone map from logit to probability; it travels in the bundle's card.
+
+    ``none`` is the sigmoid, ``temperature`` is ``sigmoid(logit / temperature + bias)``,
+    ``isotonic`` joins its knots by straight lines and is flat beyond them.
+    """
+
+    method: Method = "none"
+    temperature: float = 1.0
+    bias: float = 0.0
+    knots_logit: tuple[float, ...] = ()
+    knots_probability: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.method not in ("none", "temperature", "isotonic"):
+            raise DataError(
+                f"calibration method must be none, temperature or isotonic, got {self.method!r}"
+            )
+        if not (np.isfinite(self.temperature) and self.temperature > 0):
+            raise DataError(f"a temperature must be positive, got {self.temperature}")
+        if not np.isfinite(self.bias):
+            raise DataError(f"a bias must be finite, got {self.bias}")
+        if self.method == "isotonic":
+            self._check_knots()
+
+    def _check_knots(self) -> None:
+        logits, heights = np.array(self.knots_logit), np.array(self.knots_probability)
+        if not logits.size or logits.shape != heights.shape:
+            raise DataError(
+                f"isotonic calibration needs as many knots of logit as of probability, "
+                f"got {logits.size} and {heights.size}"
+            )
+        if not np.isfinite(logits).all() or (np.diff(logits) <= 0).any():
+            raise DataError("the knots' logits must be finite and rise")
+        # Written so that a NaN fails.
+        inside = bool(((heights >= 0) & (heights <= 1)).all())
+        if not inside or (np.diff(heights) < 0).any():
+            raise DataError("the knots' probabilities must lie in [0, 1] and never fall")
+
+    def apply(self, logits: ArrayLike) -> NDArray[np.float64]:
+        """Map logits (any shape, finite) to probabilities: float64 in [0, 1], same shape."""
+        values = np.asarray(logits, dtype=np.float64)
+        if self.method == "isotonic":
+            mapped = np.interp(values, self.knots_logit, self.knots_probability)
+        elif self.method == "temperature":
+            mapped = special.expit(values / self.temperature + self.bias)
+        else:
+            mapped = special.expit(values)
+        return np.asarray(mapped, dtype=np.float64)
+
+
+def _checked(values: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Both as flat arrays with at least one positive and one negative, or a DataError."""
+    scores, truth = np.asarray(values, dtype=np.float64), np.asarray(labels, dtype=np.bool_)
+    if scores.ndim != 1 or scores.shape != truth.shape:
+        raise ValueError(f"expected one value per label, got {scores.shape} and {truth.shape}")
+    if not np.isfinite(scores).all():
+        raise DataError("calibration needs finite values; some are infinite or not a number")
+    if truth.all() or not truth.any():
+        raise DataError(
+            f"calibration needs positive and negative images, got {int(truth.sum())} positive "
+            f"of {truth.size}; use a larger calibration part"
+        )
+    return scores, truth
+
+
+def _platt_targets(truth: NDArray[np.bool_]) -> tuple[float, float]:
+    """What negatives and positives are fitted to instead of 0 and 1 (Platt 1999, section 2.2)."""
+    positives = int(truth.sum())
+    return 1.0 / (truth.size - positives + 2.0), (positives + 1.0) / (positives + 2.0)
+
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Calibration:
+    """Fit temperature and bias by maximum likelihood, towards Platt's targets.
+
+    The bias undoes the prior that balanced sampling and focal loss put in; a temperature alone
+    cannot. Logits that do not rise with the label end at the largest temperature, a nearly constant
+    probability, with a warning in the log.
+
+    Args:
+        logits: (n,) raw outputs of stage one on the calibration part.
+        labels: (n,) bool.
+
+    Raises:
+        DataError: only one class, or values that are not finite.
+    """
+    scores, truth = _checked(logits, labels)
+    low, high = _platt_targets(truth)
+    targets = np.where(truth, high, low)
+
+    def loss(slope_and_bias: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        slope, bias = slope_and_bias
+        z = slope * scores + bias
+        residual = (special.expit(z) - targets) / z.size
+        value = float(np.mean(np.logaddexp(0.0, z) - targets * z))
+        return value, np.array([residual @ scores, residual.sum()])
+
+    start = np.array([1.0, 0.0])
+    bounds = [SLOPE_LIMITS, (None, None)]
+    options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
+    found = optimize.minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+    )
+    slope, bias = float(found.x[0]), float(found.x[1])
+    if slope <= SLOPE_LIMITS[0] * 1.001:
+        _log.warning("the classifier's logits do not rise with the label: a temperature at its end")
+    return Calibration("temperature", temperature=1.0 / slope, bias=bias)
+
+
+def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> Calibration:
+    """Fit the best rising step function (pool adjacent violators), joined by straight lines.
+
+    Its ends are held to Platt's targets: a calibration part of a few hundred images does not
+    justify a probability of exactly 0 or 1.
+
+    Args:
+        logits: (n,) raw outputs of stage one on the calibration part.
+        labels: (n,) bool.
+
+    Raises:
+        DataError: only one class, or values that are not finite.
+    """
+    scores, truth = _checked(logits, labels)
+    distinct, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    share = np.bincount(place, weights=truth) / count
+    fitted = optimize.isotonic_regression(share, weights=count.astype(np.float64)).x
+    fitted = np.clip(fitted, *_platt_targets(truth))
+    # Only the ends of each flat stretch bear on the map.
+    change = np.concatenate(([True], np.diff(fitted) > 0, [True]))
+    ends = change[:-1] | change[1:]
+    return Calibration(
+        "isotonic",
+        knots_logit=tuple(distinct[ends].tolist()),
+        knots_probability=tuple(fitted[ends].tolist()),
+    )
+
+
+def choose_calibration(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike | None,
+    rng: np.random.Generator,
+    folds: int = FOLDS,
+) -> tuple[Calibration, dict[str, float]]:
+    """Fit temperature or isotonic, whichever has the lower cross-validated log loss.
+
+    Args:
+        logits: (n,) raw outputs of stage one on the calibration part.
+        labels: (n,) bool.
+        groups: (n,) one patient per image, never split over folds; None where unknown.
+        rng: deals the patients to folds.
+        folds: number of folds.
+
+    Returns:
+        The calibration refitted on all images, and the log loss of each method. Where a class has
+        fewer patients than folds, temperature is taken and the losses are empty: two numbers can
+        be had from little data, a step function cannot.
+
+    Raises:
+        DataError: only one class, or values that are not finite.
+    """
+    scores, truth = _checked(logits, labels)
+    fold = _deal(truth, np.arange(truth.size) if groups is None else np.asarray(groups), rng, folds)
+    if fold is None:
+        return fit_temperature(scores, truth), {}
+    fits = {"temperature": fit_temperature, "isotonic": fit_isotonic}
+    losses = {}
+    for name, fit in fits.items():
+        held_out = np.empty(truth.size)
+        for k in range(folds):
+            held_out[fold == k] = fit(scores[fold != k], truth[fold != k]).apply(scores[fold == k])
+        losses[name] = log_loss(held_out, truth)
+    best = min(losses, key=lambda name: losses[name])
+    return fits[best](scores, truth), losses
+
+
+def _deal(
+    truth: NDArray[np.bool_], groups: NDArray[np.generic], rng: np.random.Generator, folds: int
+) -> NDArray[np.int64] | None:
+    """A fold per image, patients whole, those with a lesion dealt evenly; None with too few."""
+    patients, member = np.unique(groups, return_inverse=True)
+    ill = np.bincount(member, weights=truth, minlength=patients.size) > 0
+    if min(int(ill.sum()), int((~ill).sum())) < folds:
+        return None
+    fold = np.empty(patients.size, dtype=np.int64)
+    for kind in (ill, ~ill):
+        fold[kind] = rng.permutation(int(kind.sum())) % folds
+    return fold[member]
+
+
+def threshold_for_recall(
+    probabilities: ArrayLike, labels: ArrayLike, recall: float = TARGET_RECALL
+) -> float:
+    """Find the largest probability threshold whose recall is at least the asked one.
+
+    It is moved halfway down to the next lower probability, where it decides the same on these
+    images but does not flip with the last bit of a float.
+
+    Args:
+        probabilities: (n,) calibrated, in [0, 1].
+        labels: (n,) bool.
+        recall: wanted share of the positives with ``probability >= threshold``, in (0, 1].
+
+    Returns:
+        A threshold in [0, 1].
+
+    Raises:
+        DataError: no positive image, or a recall outside (0, 1].
+    """
+    values, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.bool_)
+    if not 0.0 < recall <= 1.0:
+        raise DataError(f"a recall to aim at lies above 0 and at most 1, got {recall}")
+    if values.ndim != 1 or values.shape != truth.shape:
+        raise ValueError(f"expected one value per label, got {values.shape} and {truth.shape}")
+    positives = np.sort(values[truth])[::-1]
+    if not positives.size:
+        raise DataError("no positive image in the calibration part: a recall cannot be measured")
+    # 0.95 * 20 is 19.000000000000004 in some orders of rounding: that is 19 images, not 20.
+    needed = max(1, int(np.ceil(recall * positives.size - 1e-9)))
+    largest = float(positives[needed - 1])
+    lower = values[values < largest]
+    below = float(lower.max()) if lower.size else 0.0
+    midway = (largest + below) / 2.0
+    return midway if below < midway else largest
+
+
+def log_loss(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Mean negative log likelihood in nats, (n,) probabilities and labels, floored near 0 and 1."""
+    values = np.clip(np.asarray(probabilities, np.float64), LOG_LOSS_FLOOR, 1 - LOG_LOSS_FLOOR)
+    return float(-np.mean(np.log(np.where(np.asarray(labels, np.bool_), values, 1.0 - values))))
+
+
+def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Mean squared distance of probability and label, in [0, 1] (Brier 1950)."""
+    return float(np.mean((np.asarray(probabilities, np.float64) - np.asarray(labels)) ** 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Per non-empty bin of probability: mean probability, observed share of positives, count."""
+
+    probability: NDArray[np.float64]
+    observed: NDArray[np.float64]
+    count: NDArray[np.int64]
+
+
+def reliability(
+    probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS
+) -> Reliability:
+    """Group images into equal-width bins of probability; both (n,), probabilities in [0, 1]."""
+    values, truth = np.asarray(probabilities, np.float64), np.asarray(labels, np.bool_)
+    place = np.minimum((values * bins).astype(np.int64), bins - 1)
+    count = np.bincount(place, minlength=bins)
+    used = count > 0
+    said = np.bincount(place, weights=values, minlength=bins)[used] / count[used]
+    seen = np.bincount(place, weights=truth, minlength=bins)[used] / count[used]
+    return Reliability(said, seen, count[used])
+
+
+def expected_calibration_error(
+    probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS
+) -> float:
+    """Mean distance of said and observed frequency over bins, by count (Guo et al. 2017)."""
+    table = reliability(probabilities, labels, bins)
+    gaps = np.abs(table.probability - table.observed)
+    return float(np.average(gaps, weights=table.count))

@@ -1,0 +1,46 @@
+"""Stage one, the filter: EfficientNet-B3 with one grey channel and one logit.
+
+The network and nothing else: how it starts is :mod:`pneumoseg.training.initialise`, how it is trained
+:mod:`pneumoseg.training.tasks`. Source: Tan and Le, «EfficientNet», ICML 2019 (arXiv 1905.11946), as built by timm.
+"""
+
+from __future__ import annotations
+
+import timm
+import torch
+from torch import nn
+
+BACKBONE = "efficientnet_b3"
+"""timm's name of the network; its default pretrained tag is what ``--init imagenet`` downloads."""
+
+
+class EfficientNetB3Classifier(nn.Module):
+    """«Does this film contain a pneumothorax?»
+
+    Args:
+        drop_rate: dropout before the last layer.
+        drop_path_rate: stochastic depth of the residual blocks.
+    """
+
+    def __init__(self, *, drop_rate: float = 0.3, drop_path_rate: float = 0.2) -> None:
+        super().__init__()
+        self.backbone = timm.create_model(
+            BACKBONE,
+            pretrained=False,
+            in_chans=1,
+            num_classes=1,
+            drop_rate=drop_rate,
+            drop_path_rate=drop_path_rate,
+        )
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Classify a batch.
+
+        Args:
+            image: float (B, 1, S, S), normalised by the bundle's ``Normalisation``; S a multiple of 32.
+
+        Returns:
+            float (B, 1), raw logits: the sigmoid is the uncalibrated probability.
+        """
+        logits: torch.Tensor = self.backbone(image)  # (B, 1)
+        return logits

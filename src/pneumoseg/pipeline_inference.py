@@ -1,0 +1,239 @@
+"""The cascade: from an image to a finding. Start reading here.
+
+    image ─► classifier (EfficientNet-B3) ─ p ≥ threshold? ─ yes ─► segmenter (U-Net, ConvNeXt-Tiny)
+                                             │                        └─► mask, lesions
+                                             └ no ─► no mask: stage two is not run
+
+Stage one asks of every film: is there a pneumothorax? It looks at the whole film, is quick, and is
+set to miss almost none, so it suspects more films than are ill. Stage two looks only at those and
+answers: where? Most films of a normal day never reach it, which saves most of the work and, as no
+mask is drawn on them, most false outlines.
+
+One film takes this road (each step is one line of the code below):
+
+    pixels (rows, cols) ── letterbox ──► grid (512, 512) ── resize, normalise ──► tensor (1, S, S)
+    tensor ── classifier ──► logit ── calibration ──► probability ── threshold ──► suspected?
+    tensor ── segmenter ──► logits (S, S) ── sigmoid ──► probabilities ── bilinear ──► (rows, cols)
+    probabilities ── threshold ──► mask ── components, smallest dropped ──► lesions
+
+Everything that was learnt or measured (weights, sizes, calibration, thresholds) comes from a
+*bundle*; see :mod:`pneumoseg.bundle`. Research use only: not a medical device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+import pneumoseg
+from pneumoseg import postprocess, preprocess
+from pneumoseg.bundle import Bundle, load_bundle
+from pneumoseg.errors import BundleError, InputError
+from pneumoseg.preprocess import Placement
+from pneumoseg.runtime import Network, load_network
+from pneumoseg.settings import PipelineConfig
+from pneumoseg.study import Detection, Finding, Image, Modality, Provenance, Units
+
+__all__ = ["Cascade", "PipelineConfig"]
+
+LARGEST_BATCH = 16
+"""Films that go through a network together; longer sequences are cut, so that memory is bounded."""
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Both stages, ready to run.
+
+    Attributes:
+        bundle: where the networks and their card come from.
+        config: the operating point: the card's, but for what the caller asked for.
+        classifier: stage one, (B, 1, S, S) to (B, 1) logits.
+        segmenter: stage two, (B, 1, S, S) to (B, 1, S, S) logits.
+    """
+
+    bundle: Bundle
+    config: PipelineConfig
+    classifier: Network
+    segmenter: Network
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | Path = "cxr",
+        *,
+        runtime: str = "openvino",
+        precision: str = "f32",
+        threads: int | None = None,
+        classifier_threshold: float | None = None,
+        segmenter_threshold: float | None = None,
+        min_pixels: int | None = None,
+    ) -> Cascade:
+        """Load a bundle into a runtime: ``Cascade.load("cxr").predict(read("chest.dcm"))``.
+
+        Args:
+            bundle: name of a shipped bundle, or a bundle's folder.
+            runtime: ``openvino``, ``onnxruntime`` or ``torch``.
+            precision: ``f32``, or ``bf16`` where runtime and processor have it.
+            threads: threads of each network, or None for the runtime's own choice.
+            classifier_threshold: replaces the card's value, in [0, 1].
+            segmenter_threshold: replaces the card's value, in [0, 1].
+            min_pixels: replaces the card's value, pixels of the 512×512 grid; 0 keeps every lesion.
+
+        Raises:
+            BundleError: no such bundle, or it is damaged.
+            RuntimeUnavailableError: the runtime or the precision is not to be had here.
+            UsageError: a value out of its range.
+        """
+        opened = load_bundle(bundle)
+        asked = {
+            "classifier_threshold": classifier_threshold,
+            "segmenter_threshold": segmenter_threshold,
+            "min_pixels": min_pixels,
+        }
+        given = {name: value for name, value in asked.items() if value is not None}
+        config = dataclasses.replace(opened.card.config, **given)  # type: ignore[arg-type]
+        classifier, segmenter = (
+            load_network(path, runtime=runtime, precision=precision, threads=threads)
+            for path in (opened.classifier_path, opened.segmenter_path)
+        )
+        card = opened.card
+        if (classifier.size, segmenter.size) != (card.classifier_size, card.segmenter_size):
+            raise BundleError(
+                f"the card of {card.name!r} says inputs of {card.classifier_size} and "
+                f"{card.segmenter_size} pixels, its networks take {classifier.size} and "
+                f"{segmenter.size}; make the bundle again"
+            )
+        return cls(opened, config, classifier, segmenter)
+
+    def predict(self, image: Image) -> Finding:
+        """Run the cascade on one image; see :meth:`predict_batch`."""
+        return self.predict_batch([image])[0]
+
+    def predict_batch(
+        self, images: Sequence[Image], *, keep_probability_map: bool = False
+    ) -> list[Finding]:
+        """Run the cascade on several images, of any sizes.
+
+        Args:
+            images: of the bundle's modality; for X-rays (rows, cols) in the unit interval.
+            keep_probability_map: also keep stage two's probabilities, float32 on each source grid.
+
+        Returns:
+            One finding per image, in order. Mask and lesions lie on the image's own grid.
+            ``seconds`` is the image's share of the work on its batch.
+
+        Raises:
+            InputError: an image is not of the bundle's modality (code ``wrong-modality``); nothing
+                is run then.
+        """
+        for image in images:
+            self._require_modality(image)
+        batches = (images[i : i + LARGEST_BATCH] for i in range(0, len(images), LARGEST_BATCH))
+        return [finding for batch in batches for finding in self._run(batch, keep_probability_map)]
+
+    def _run(self, images: Sequence[Image], keep_map: bool) -> Iterator[Finding]:
+        started = time.perf_counter()
+        films = [preprocess.to_grid(image) for image in images]
+        detections = self._detect([grid for grid, _ in films])
+        detecting = (time.perf_counter() - started) / len(images)
+
+        started = time.perf_counter()
+        suspected = [i for i, detection in enumerate(detections) if detection.positive]
+        maps = self._segment([films[i][0] for i in suspected])  # (suspected, S, S)
+        segmenting = (time.perf_counter() - started) / max(1, len(suspected))
+
+        map_of = dict(zip(suspected, maps, strict=True))
+        for i, (image, detection) in enumerate(zip(images, detections, strict=True)):
+            finding = Finding(
+                image.source, image.shape, detection, None, (), self.provenance, detecting
+            )
+            if i in map_of:
+                finding = self._outline(finding, image, films[i][1], map_of[i], keep_map)
+                finding = dataclasses.replace(finding, seconds=finding.seconds + segmenting)
+            yield finding
+
+    def _detect(self, grids: Sequence[NDArray[np.uint8]]) -> list[Detection]:
+        """Stage one: uint8 grids to detections."""
+        batch = self._tensor(grids, self.classifier.size)  # (B, 1, S, S)
+        logits = self.classifier.run(batch)[:, 0]  # (B,)
+        if not np.isfinite(logits).all():
+            raise BundleError(
+                f"the classifier of {self.bundle.card.name!r} gave a logit that is not a number; "
+                "the bundle is unusable in this runtime and precision"
+            )
+        probabilities = self.bundle.card.calibration.apply(logits)
+        return [
+            Detection(float(logit), float(probability), self.config.classifier_threshold)
+            for logit, probability in zip(logits, probabilities, strict=True)
+        ]
+
+    def _segment(self, grids: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Stage two: uint8 grids to probability maps (B, S, S); nothing is run for none."""
+        size = self.segmenter.size
+        if not grids:
+            return np.zeros((0, size, size), dtype=np.float32)
+        logits = self.segmenter.run(self._tensor(grids, size))[:, 0]  # (B, S, S)
+        return np.asarray(expit(logits), dtype=np.float32)
+
+    def _outline(
+        self,
+        finding: Finding,
+        image: Image,
+        placement: Placement,
+        probabilities: NDArray[np.float32],
+        keep_map: bool,
+    ) -> Finding:
+        """From a probability map (S, S) to mask and lesions on the film's own grid."""
+        started = time.perf_counter()
+        on_film = preprocess.to_source_grid(probabilities, placement)  # (rows, cols)
+        spacing = image.spacing_mm
+        mask, lesions = postprocess.find_lesions(
+            on_film,
+            threshold=self.config.segmenter_threshold,
+            min_area_px=self.config.min_pixels * placement.source_pixels_per_grid_pixel,
+            spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
+            patient_orientation=image.source.patient_orientation,
+        )
+        return dataclasses.replace(
+            finding,
+            mask=mask,
+            lesions=lesions,
+            probability_map=on_film if keep_map else None,
+            seconds=finding.seconds + time.perf_counter() - started,
+        )
+
+    @property
+    def provenance(self) -> Provenance:
+        """What every finding of this cascade says it was made with."""
+        return Provenance(
+            bundle=self.bundle.card.name,
+            bundle_version=self.bundle.card.version,
+            software_version=pneumoseg.__version__,
+            runtime=self.classifier.name,
+            precision=self.classifier.precision,
+        )
+
+    def _tensor(self, grids: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.float32]:
+        norm = self.bundle.card.normalisation
+        return np.stack([preprocess.to_tensor(grid, size, norm) for grid in grids])
+
+    def _require_modality(self, image: Image) -> None:
+        self.bundle.require(Modality.XRAY)  # the one modality that this road is built for
+        if (
+            image.source.modality is not Modality.XRAY
+            or image.units is not Units.UNIT_INTERVAL
+            or image.pixels.ndim != 2
+        ):
+            raise InputError(
+                f"{image.source.image_id}: the bundle {self.bundle.card.name!r} reads X-rays "
+                f"(rows, cols) in the unit interval, got {image.source.modality.value} "
+                f"{image.shape} in {image.units.value}; leave it out",
+                code="wrong-modality",
+            )

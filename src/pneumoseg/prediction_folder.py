@@ -1,0 +1,191 @@
+"""The folder of a prediction run: who may write into it, what was asked for, and the manifest.
+
+``run.json`` holds the call (what must not change when resuming), whether the run finished, and its
+counts; it marks the folder as a run's. ``inputs.jsonl`` is the manifest: one file a line, in input
+order, with size and time of change. The results are in :mod:`pneumoseg.prediction_journal`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pneumoseg.errors import UsageError
+from pneumoseg.writing.overlay import safe_file_name
+from pneumoseg.writing.whole_file import whole_file
+
+RUN, MANIFEST = "run.json", "inputs.jsonl"
+FINDINGS, FAILURES = "predictions.jsonl", "failures.csv"
+AGGREGATED, SPLIT = "predictions_aggregated.csv", "predictions_split.csv"
+OVERLAYS, MASKS = "overlays", "masks"
+LOCK = ".lock"
+START_ANEW = "choose another --out, or --overwrite to start anew"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One input of the manifest; ``size`` and ``mtime_ns`` are -1 where the file cannot be seen."""
+
+    path: str
+    absolute: str
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Entry:
+        """Describe a file as it is now."""
+        size, mtime_ns = _stamp(path)
+        return cls(str(path), str(path.absolute()), size, mtime_ns)
+
+    @property
+    def changed(self) -> bool:
+        """Whether another file is there than the one described; a removed one has not changed."""
+        now = _stamp(Path(self.absolute))
+        return now != (-1, -1) and now != (self.size, self.mtime_ns)
+
+
+def digest(text: str) -> bytes:
+    """Sixteen bytes that stand for a text of any length."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold a run's folder for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        UsageError: another run is writing into the folder.
+    """
+    with (out / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another run is writing into {out}; wait for it or choose another --out"
+            ) from error
+        yield
+
+
+def read_run(out: Path) -> dict[str, Any] | None:
+    """Read ``run.json``, or None where the folder holds no run yet.
+
+    Raises:
+        UsageError: the file is damaged, or journal files lie there without it.
+    """
+    path = out / RUN
+    if not path.exists():
+        foreign = [name for name in (FINDINGS, FAILURES, MANIFEST) if (out / name).exists()]
+        if foreign:
+            raise UsageError(
+                f"{out} holds {foreign[0]} but no {RUN}, so it cannot be resumed; {START_ANEW}"
+            )
+        return None
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(run, dict) or not isinstance(run["call"], dict):
+            raise ValueError("not a run")
+    except (ValueError, KeyError) as error:
+        raise UsageError(
+            f"{path} is damaged, so the run cannot be resumed; {START_ANEW}"
+        ) from error
+    return run
+
+
+def write_run(out: Path, run: dict[str, Any]) -> None:
+    """Replace ``run.json``."""
+    with whole_file(out / RUN) as part:
+        part.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(out: Path) -> Iterator[Entry]:
+    """Read the manifest one input at a time; nothing where there is none."""
+    path = out / MANIFEST
+    if not path.exists():
+        return
+    with path.open("r", encoding="ascii") as file:
+        for line in file:
+            try:
+                entry = Entry(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise UsageError(
+                    f"{path} is damaged, so the run cannot be resumed; {START_ANEW}"
+                ) from error
+            yield entry
+
+
+def write_manifest(out: Path, done: int, inputs: Iterable[Path], seen: set[bytes]) -> int:
+    """Keep the ``done`` first inputs of the manifest and put all unseen ones after them.
+
+    Args:
+        out: the run's folder.
+        done: how many inputs the journal holds.
+        inputs: all inputs of the call, in order; one that comes twice counts once.
+        seen: digests of the absolute paths that are done; not changed.
+
+    Returns:
+        How many inputs the manifest now lists.
+    """
+    known, total = set(seen), 0
+    with whole_file(out / MANIFEST) as part, part.open("w", encoding="ascii") as file:
+        for entry in islice(read_manifest(out), done):
+            file.write(_manifest_line(entry))
+            total += 1
+        for path in inputs:
+            entry = Entry.of(path)
+            if (name := digest(entry.absolute)) not in known:
+                known.add(name)
+                file.write(_manifest_line(entry))
+                total += 1
+    return total
+
+
+def check_same_call(earlier: dict[str, Any], call: dict[str, Any], out: Path) -> None:
+    """Refuse to mix two different calls in one folder.
+
+    Raises:
+        UsageError: the calls differ; it names the first difference.
+    """
+    for name, value in call.items():
+        if earlier.get(name) != value:
+            raise UsageError(
+                f"{out} holds a run with {name} {earlier.get(name)}, this call has {value}; "
+                f"repeat the same call to resume it, {START_ANEW}"
+            )
+
+
+def remove_run(out: Path) -> None:
+    """Remove an earlier run and its pictures, each by name: a folder may hold other things too."""
+    for image_id in _image_ids(out):
+        for folder in (OVERLAYS, MASKS):
+            (out / folder / f"{safe_file_name(image_id)}.png").unlink(missing_ok=True)
+    for name in (AGGREGATED, SPLIT, FINDINGS, FAILURES, MANIFEST, RUN):
+        (out / name).unlink(missing_ok=True)
+
+
+def _image_ids(out: Path) -> Iterator[str]:
+    """Image ids of the journal, lines that are torn or strange left out."""
+    if not (out / FINDINGS).exists():
+        return
+    with (out / FINDINGS).open("rb") as lines:
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):
+                yield str(json.loads(line)["image_id"])
+
+
+def _manifest_line(entry: Entry) -> str:
+    return json.dumps(vars(entry)) + "\n"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,67 @@
+"""Typed access to DICOM attributes that may be missing, empty or malformed.
+
+pydicom converts a value when it is first asked for, and raises then. Here a value that cannot be
+converted counts as missing; whoever needs it says so.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from pneumoseg.reading.foreign import FOREIGN_ERRORS
+
+
+def values(dataset: Dataset, keyword: str) -> tuple[Any, ...]:
+    """All values of an attribute, empty where it is missing, empty or malformed."""
+    try:
+        value = dataset.get(keyword)
+        if value is None or (isinstance(value, (str, bytes)) and not value):
+            return ()
+        if isinstance(value, (MultiValue, list, tuple)):
+            return tuple(value)
+    except FOREIGN_ERRORS:
+        return ()
+    return (value,)
+
+
+def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """All values as text without padding; bytes (an unknown VR) are taken as ASCII."""
+    found = []
+    for value in values(dataset, keyword):
+        text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+        found.append(text.strip(" \0\t\r\n"))
+    return tuple(found)
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """The first value as text, ``""`` where there is none."""
+    return next(iter(texts(dataset, keyword)), "")
+
+
+def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """All values as finite numbers; empty where one of them is not."""
+    try:
+        found = tuple(float(value) for value in values(dataset, keyword))
+    except (TypeError, ValueError, OverflowError):
+        return ()
+    return found if all(math.isfinite(number) for number in found) else ()
+
+
+def number(dataset: Dataset, keyword: str) -> float | None:
+    """The first value as a finite number, None where there is none."""
+    return next(iter(numbers(dataset, keyword)), None)
+
+
+def whole(dataset: Dataset, keyword: str) -> int | None:
+    """The first value as a whole number, None where there is none."""
+    found = number(dataset, keyword)
+    return None if found is None or found != int(found) else int(found)
+
+
+def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """The items of a sequence, none where it is missing or malformed."""
+    return tuple(item for item in values(dataset, keyword) if isinstance(item, Dataset))

@@ -1,0 +1,131 @@
+"""The fence around foreign decoders (pydicom, Pillow and what they call): quiet, and few errors.
+
+Both libraries speak through :mod:`warnings` and raise whatever a damaged file makes them run into.
+Inside :func:`quiet` their warnings are kept from the terminal and pydicom's messages are collected
+for the calling thread; :func:`fenced` also turns the classes below into one :class:`InputError`.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image as Pillow
+
+from pneumoseg.errors import InputError
+
+FOREIGN_ERRORS: tuple[type[Exception], ...] = (
+    # Broad on purpose: each was documented for, or seen from, pydicom, Pillow or a decoder plugin
+    # on damaged files. Our own code is kept outside the fence, so that its faults stay visible.
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,  # RecursionError too
+    SyntaxError,  # Pillow's way to say that a chunk is broken
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    Pillow.DecompressionBombError,
+)
+NOTE_CHARACTERS = 160
+"""Longest message kept from a library."""
+
+_heard = threading.local()
+
+
+class _Collector(logging.Filter):
+    """Takes pydicom's log records of a fenced thread; lets all others pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        messages: list[str] | None = getattr(_heard, "messages", None)
+        if messages is None:
+            return True
+        # pydicom logs an exception it then raises as ERROR: it comes back as InputError.
+        if record.levelno == logging.WARNING:
+            messages.append(" ".join(record.getMessage().split())[:NOTE_CHARACTERS])
+        return False
+
+
+logging.getLogger("pydicom").addFilter(_Collector())
+
+
+class _Silence:
+    """Turns the libraries' warnings off while any thread is inside.
+
+    ``warnings.catch_warnings`` alone changes process-wide state and breaks when threads leave it
+    in another order than they entered it; so the first in enters and the last out leaves.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                # Warnings are attributed to the library or, by stack level, to its caller here.
+                warnings.filterwarnings("ignore", module=r"pydicom|PIL|pneumoseg\.reading")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._caught.__exit__(None, None, None)
+
+
+_silence = _Silence()
+
+
+@contextmanager
+def quiet() -> Iterator[list[str]]:
+    """Keep pydicom's and Pillow's warnings from the terminal, in this thread and its calls.
+
+    Yields:
+        The list that collects pydicom's messages, for :attr:`Source.notes`; a nested call collects
+        into the outer one.
+    """
+    outer: list[str] | None = getattr(_heard, "messages", None)
+    messages = [] if outer is None else outer
+    _heard.messages = messages
+    try:
+        with _silence:
+            yield messages
+    finally:
+        _heard.messages = outer
+
+
+@contextmanager
+def fenced(doing: str, code: str = "damaged") -> Iterator[None]:
+    """Call a foreign decoder inside this.
+
+    Args:
+        doing: what failed, as in "the DICOM header cannot be read"; begins the message.
+        code: of the InputError when it fails.
+
+    Raises:
+        InputError: the body raised one of ``FOREIGN_ERRORS``; an InputError passes unchanged.
+    """
+    try:
+        with quiet():
+            yield
+    except InputError:
+        raise
+    except FOREIGN_ERRORS as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"{doing}: {lines[-1].strip()[:NOTE_CHARACTERS]}", code=code) from error

@@ -1,0 +1,131 @@
+"""Reading back the folder that ``pneumoseg predict`` leaves behind.
+
+The decisions come from ``predictions.jsonl``, the masks from ``predictions_aggregated.csv``, so
+that what is measured is the very table one would submit. Both must speak of the same images.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pneumoseg.errors import DataError, UsageError
+from pneumoseg.reading.siim_csv import read_columns, read_mask_rows, strip_image_suffix
+
+PREDICTIONS = "predictions.jsonl"
+AGGREGATED = "predictions_aggregated.csv"
+FAILURES = "failures.csv"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the cascade said of one image; ``run_lengths`` is the united mask on ``shape``."""
+
+    image_id: str
+    shape: tuple[int, int]
+    probability: float
+    positive: bool
+    classifier_threshold: float
+    segmented: bool
+    bundle: str
+    run_lengths: str
+
+
+def read_predictions(folder: Path) -> list[Prediction]:
+    """Read the predictions of a folder, in the order they were made.
+
+    Raises:
+        UsageError: the folder or one of its two files is missing.
+        DataError: a line is damaged or lacks a field, an image is there twice, or the two files
+            speak of different images.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; give the --out folder of pneumoseg predict")
+    masks = read_mask_rows(folder / AGGREGATED)
+    for image_id, texts in masks.items():
+        if len(texts) > 1:
+            raise DataError(
+                f"{folder / AGGREGATED}: image {image_id} has {len(texts)} rows where one was "
+                "expected; each image may be predicted once"
+            )
+    path = folder / PREDICTIONS
+    predictions: dict[str, Prediction] = {}
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    prediction = _prediction(line, masks, f"{path}, line {number}")
+                    if prediction.image_id in predictions:
+                        raise DataError(
+                            f"{path}, line {number}: image {prediction.image_id} is there twice; "
+                            "each image may be predicted once"
+                        )
+                    predictions[prediction.image_id] = prediction
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}; give the --out folder of pneumoseg predict"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start})") from error
+    lone = next((image_id for image_id in masks if image_id not in predictions), None)
+    if lone is not None:
+        raise DataError(f"image {lone} is in {AGGREGATED} but not in {path}; run predict again")
+    return list(predictions.values())
+
+
+def count_failures(folder: Path) -> int:
+    """Count the rows of ``failures.csv``, 0 where there is none.
+
+    Raises:
+        DataError: the file is not a CSV.
+    """
+    path = folder / FAILURES
+    return sum(1 for _ in read_columns(path, ("path", "code"))) if path.is_file() else 0
+
+
+def _prediction(line: str, masks: dict[str, list[str]], where: str) -> Prediction:
+    """One line, checked field by field."""
+    try:
+        record: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{where}: not JSON ({error.msg}); was the run cut short? run predict again to finish"
+        ) from error
+    if not isinstance(record, dict):
+        raise DataError(f"{where}: expected a JSON object, got {line.strip()[:40]!r}")
+    image_id = strip_image_suffix(_field(record, "image_id", str, where))
+    if image_id not in masks:
+        raise DataError(f"{where}: image {image_id} has no row in {AGGREGATED}; run predict again")
+    return Prediction(
+        image_id=image_id,
+        shape=_shape(record, where),
+        probability=_probability(record, "probability", where),
+        positive=_field(record, "positive", bool, where),
+        classifier_threshold=_probability(record, "classifier_threshold", where),
+        segmented=_field(record, "segmented", bool, where),
+        bundle=f"{record.get('bundle', 'unknown')} {record.get('bundle_version', '')}".strip(),
+        run_lengths=masks[image_id][0],
+    )
+
+
+def _field(record: dict[str, Any], name: str, kind: type, where: str) -> Any:
+    value = record.get(name)
+    if type(value) is not kind:
+        raise DataError(f"{where}: field {name!r} must be {kind.__name__}, got {value!r}")
+    return value
+
+
+def _probability(record: dict[str, Any], name: str, where: str) -> float:
+    value = record.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise DataError(f"{where}: field {name!r} must lie in [0, 1], got {value!r}")
+    return float(value)
+
+
+def _shape(record: dict[str, Any], where: str) -> tuple[int, int]:
+    value = _field(record, "shape", list, where)
+    if len(value) != 2 or not all(type(side) is int and side > 0 for side in value):
+        raise DataError(f"{where}: field 'shape' must be [rows, cols], got {value!r}")
+    return value[0], value[1]

@@ -1,0 +1,111 @@
+"""Run lengths as the SIIM-ACR challenge writes them, vectorised, both directions.
+
+Format (the challenge's ``mask_functions.py``): pairs ``start length``; the image is read column by
+column (transposed); starts are 0-based and *relative*, each counted from the end of the run before;
+``-1`` (with or without a leading space) is the empty mask. Several rows of one image are several
+annotations and unite to one mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoseg.errors import RunLengthError
+
+EMPTY = "-1"
+"""What the challenge writes for an image without pneumothorax."""
+
+
+def encode(mask: NDArray[np.bool_]) -> str:
+    """Write a mask as relative run lengths.
+
+    Args:
+        mask: bool (rows, cols), any size.
+
+    Returns:
+        ``"start length start length ..."`` or ``"-1"`` when the mask is empty. The string holds no
+        grid size: it is decoded on the same (rows, cols).
+    """
+    if mask.ndim != 2:
+        raise ValueError(f"a mask must be (rows, cols), not {mask.shape}")
+    columns = np.ascontiguousarray(mask.T, dtype=np.bool_).reshape(-1)  # (cols * rows,)
+    edges = np.flatnonzero(columns[1:] != columns[:-1]) + 1
+    if columns.size and columns[0]:
+        edges = np.concatenate(([0], edges))
+    if edges.size % 2:
+        edges = np.concatenate((edges, [columns.size]))
+    if not edges.size:
+        return EMPTY
+    # Edges alternate run start, run end: their differences alternate length, gap, length, ...
+    return " ".join(map(str, np.diff(edges, prepend=0).tolist()))
+
+
+def is_empty(text: str) -> bool:
+    """Whether a cell says «no pneumothorax» (``-1``, with any white space around it)."""
+    return text.strip() == EMPTY
+
+
+def decode(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read relative run lengths.
+
+    Args:
+        text: one cell of an ``EncodedPixels`` column.
+        shape: (rows, cols) of the grid the runs were written on.
+
+    Returns:
+        bool (rows, cols), C-contiguous.
+
+    Raises:
+        RunLengthError: not whole numbers, an odd count, a negative start, a length below 1, or runs
+            past the grid.
+    """
+    rows, cols = shape
+    flat = np.zeros(rows * cols, dtype=np.bool_)
+    if is_empty(text):
+        return flat.reshape(rows, cols)
+    starts, ends = _runs(text, flat.size)
+    steps = np.zeros(flat.size + 1, dtype=np.int8)
+    np.add.at(steps, starts, 1)  # touching runs share an index: start of one is the end of another
+    np.add.at(steps, ends, -1)
+    np.cumsum(steps[:-1], out=steps[:-1])
+    return np.ascontiguousarray(steps[:-1].astype(np.bool_).reshape(cols, rows).T)
+
+
+def decode_union(texts: Iterable[str], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Unite the rows of one image to its mask; see :func:`decode` for shapes and errors."""
+    united = np.zeros(shape, dtype=np.bool_)
+    for text in texts:
+        if not is_empty(text):
+            united |= decode(text, shape)
+    return united
+
+
+def _runs(text: str, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Absolute starts and ends (exclusive) of the runs, checked against a grid of ``size`` pixels.
+    """
+    words = text.split()
+    try:
+        numbers = np.array(words, dtype=np.int64)
+    except (ValueError, OverflowError) as error:
+        raise RunLengthError(
+            f"run lengths must be whole numbers in pairs 'start length', got {text.strip()[:40]!r}"
+        ) from error
+    if numbers.size == 0 or numbers.size % 2:
+        raise RunLengthError(
+            f"run lengths come in pairs 'start length' (or -1 for no mask), got {numbers.size} numbers"
+        )
+    if (numbers[0::2] < 0).any() or (numbers[1::2] < 1).any():
+        raise RunLengthError("run lengths need starts of 0 or more and lengths of 1 or more")
+    if (numbers > size).any():
+        raise RunLengthError(
+            f"a run of {int(numbers.max())} pixels does not fit a grid of {size} pixels"
+        )
+    edges = np.cumsum(numbers)
+    if edges[-1] > size:
+        raise RunLengthError(
+            f"the runs end at pixel {int(edges[-1])} but the grid has {size}; were they written on another size?"
+        )
+    return edges[0::2], edges[1::2]

@@ -1,0 +1,121 @@
+"""One home for every default: frozen dataclasses, read from strict TOML, set by flags.
+
+The docstring under a field is its help text. ``load_settings`` refuses unknown keys and wrong
+types, so that a misspelt key never passes in silence. Training recipes live in
+:mod:`pneumoseg.training.tasks`, which adds to these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from pneumoseg.errors import UsageError
+
+CLASSIFIER_THRESHOLD = 0.35
+SEGMENTER_THRESHOLD = 0.5
+MIN_PIXELS = 200
+TARGET_RECALL = 0.95
+
+_Settings = TypeVar("_Settings")
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """The cascade's operating point: these defaults, then a bundle's card, then flags."""
+
+    classifier_threshold: float = CLASSIFIER_THRESHOLD
+    """Probability from which an image is suspected and segmented; lower is more sensitive."""
+    segmenter_threshold: float = SEGMENTER_THRESHOLD
+    """Probability from which a pixel belongs to the mask."""
+    min_pixels: int = MIN_PIXELS
+    """Smallest lesion kept, in pixels of the 512×512 grid; smaller components are dropped."""
+
+    def __post_init__(self) -> None:
+        for name in ("classifier_threshold", "segmenter_threshold"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UsageError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if self.min_pixels < 0:
+            raise UsageError(f"min_pixels must be 0 or more, got {self.min_pixels}")
+
+
+def load_settings(cls: type[_Settings], path: Path) -> _Settings:
+    """Read a settings dataclass from a TOML file.
+
+    Args:
+        cls: a frozen dataclass whose fields are plain values, tuples, paths or further such
+            dataclasses.
+        path: a TOML file; keys are field names, tables are nested dataclasses.
+
+    Raises:
+        UsageError: the file is missing or not TOML, has an unknown key, or a value of the wrong
+            type.
+    """
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    return _from_table(cls, table, str(path))
+
+
+def _from_table(cls: type[_Settings], table: dict[str, Any], where: str) -> _Settings:
+    hints = get_type_hints(cls)
+    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            raise UsageError(
+                f"{where}: unknown key {key!r}; known keys are {', '.join(sorted(known))}"
+            )
+    for name, definition in known.items():
+        defaults = {definition.default, definition.default_factory}
+        if name not in table and defaults == {dataclasses.MISSING}:
+            raise UsageError(f"{where}: the key {name!r} is missing")
+    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()}
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """Bring one TOML value to the type a field asks for, or say what is wrong."""
+    origin = getattr(hint, "__origin__", None)
+    arguments: tuple[Any, ...] = getattr(hint, "__args__", ())
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _from_table(hint, value, where)  # type: ignore[arg-type]
+    if origin is tuple and isinstance(value, list):
+        return tuple(_convert(arguments[0], item, where) for item in value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and not dataclasses.is_dataclass(hint):
+        return _convert_plain(hint, value, where)
+    for choice in arguments:  # Literal choices and unions, e.g. Path | None
+        if value == choice:
+            return value
+        if isinstance(choice, type) and choice is not type(None):
+            try:
+                return _convert(choice, value, where)
+            except UsageError:
+                continue
+    raise UsageError(f"{where}: {value!r} is not one of {arguments or hint}")
+
+
+def _convert_plain(hint: type, value: Any, where: str) -> Any:
+    """A value TOML has a type for, or the member of an enumeration by its value."""
+    if issubclass(hint, enum.Enum):
+        choices = [member.value for member in hint]
+        if value in choices:
+            return hint(value)
+        raise UsageError(f"{where}: {value!r} is not one of {', '.join(map(str, choices))}")
+    if type(value) is hint:
+        return value
+    raise UsageError(f"{where}: expected {hint.__name__}, got {value!r}")

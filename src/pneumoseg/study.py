@@ -1,0 +1,212 @@
+"""The four types that flow through everything: Image, Detection, Mask, Finding.
+
+They are frozen and checked once, when made; code that receives one does not check again. Arrays
+inside are never written to after construction. Axis order is always (rows, cols), or (slices, rows,
+cols) for CT.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Units(enum.Enum):
+    """What a pixel value means."""
+
+    UNIT_INTERVAL = "unit interval"
+    """Display brightness in [0, 1]: 0 black (air), 1 white (bone), as a reader sees the film."""
+    HU = "HU"
+    """Hounsfield units, CT."""
+
+
+class Modality(enum.Enum):
+    """The kind of examination a bundle is made for."""
+
+    XRAY = "xray"
+    CT = "ct"
+
+
+class Side(enum.Enum):
+    """The patient's side, not the viewer's."""
+
+    RIGHT = "right"
+    LEFT = "left"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an image came from; everything but ``image_id`` may be unknown.
+
+    ``patient_orientation`` is DICOM (0020,0020): the patient direction of increasing column and of
+    increasing row, e.g. ``("L", "F")``, the usual radiographic display with the patient's left on
+    the viewer's right.
+    """
+
+    image_id: str
+    path: Path | None = None
+    modality: Modality = Modality.XRAY
+    sop_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    study_instance_uid: str | None = None
+    patient_id: str | None = None
+    view_position: str | None = None
+    patient_orientation: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
+    """What the reader had to decide, one sentence each (a missing window, an odd tag)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One film or one volume.
+
+    Attributes:
+        pixels: float32, (rows, cols) for an X-ray or (slices, rows, cols) for CT; finite.
+        units: unit interval for X-rays, HU for CT.
+        spacing_mm: spacing in mm along each axis of ``pixels``, or None when the file does not say.
+        source: where it came from.
+    """
+
+    pixels: NDArray[np.float32]
+    units: Units
+    spacing_mm: tuple[float, ...] | None
+    source: Source
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.float32:
+            raise TypeError(f"pixels must be float32, not {self.pixels.dtype}")
+        if self.pixels.ndim not in (2, 3) or min(self.pixels.shape) < 1:
+            raise ValueError(
+                f"pixels must be (rows, cols) or (slices, rows, cols), not {self.pixels.shape}"
+            )
+        if not np.isfinite(self.pixels).all():
+            raise ValueError("pixels must be finite")
+        if self.units is Units.UNIT_INTERVAL and (self.pixels.min() < 0 or self.pixels.max() > 1):
+            raise ValueError("unit-interval pixels must lie in [0, 1]")
+        if self.spacing_mm is not None:
+            if len(self.spacing_mm) != self.pixels.ndim:
+                raise ValueError(
+                    f"one spacing per axis: {self.pixels.ndim} axes, {len(self.spacing_mm)} spacings"
+                )
+            if not all(np.isfinite(s) and s > 0 for s in self.spacing_mm):
+                raise ValueError(f"spacings must be positive millimetres, not {self.spacing_mm}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of ``pixels``."""
+        return self.pixels.shape
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What stage one said: raw logit, calibrated probability in [0, 1], and the threshold it is
+    held against.
+    """
+
+    logit: float
+    probability: float
+    threshold: float
+
+    def __post_init__(self) -> None:
+        for name in ("probability", "threshold"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} must lie in [0, 1], not {value}")
+
+    @property
+    def positive(self) -> bool:
+        """Whether the image is suspected and goes on to stage two."""
+        return self.probability >= self.threshold
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """A binary mask on the source grid, bool (rows, cols) or (slices, rows, cols), with the image's
+    spacing.
+    """
+
+    pixels: NDArray[np.bool_]
+    spacing_mm: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.bool_:
+            raise TypeError(f"a mask must be bool, not {self.pixels.dtype}")
+        if self.spacing_mm is not None and len(self.spacing_mm) != self.pixels.ndim:
+            raise ValueError(
+                f"one spacing per axis: {self.pixels.ndim} axes, {len(self.spacing_mm)} spacings"
+            )
+
+    @cached_property
+    def area_px(self) -> int:
+        """Number of mask pixels (voxels for CT)."""
+        return int(np.count_nonzero(self.pixels))
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Area in mm², or None where the spacing is unknown; X-ray only (a projection, at the
+        detector).
+        """
+        if self.spacing_mm is None or self.pixels.ndim != 2:
+            return None
+        return self.area_px * self.spacing_mm[0] * self.spacing_mm[1]
+
+    @property
+    def volume_ml(self) -> float | None:
+        """Volume in mL, or None where the spacing is unknown; CT only."""
+        if self.spacing_mm is None or self.pixels.ndim != 3:
+            return None
+        return self.area_px * float(np.prod(self.spacing_mm)) / 1000.0
+
+
+@dataclass(frozen=True, eq=False)
+class Lesion:
+    """One connected component: its mask on the source grid, mean probability inside it, and the
+    patient's side.
+    """
+
+    mask: Mask
+    score: float
+    side: Side | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a finding: names and versions, so that a number can be traced a year later."""
+
+    bundle: str
+    bundle_version: str
+    software_version: str
+    runtime: str
+    precision: str
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """The result for one image.
+
+    ``mask`` is None when stage two was not run; an empty mask means it ran and found nothing.
+    ``lesions`` are disjoint and their union is ``mask``. ``probability_map`` (float32 in [0, 1],
+    source grid) is kept only when asked for.
+    """
+
+    source: Source
+    shape: tuple[int, ...]
+    detection: Detection
+    mask: Mask | None
+    lesions: tuple[Lesion, ...]
+    provenance: Provenance
+    seconds: float = 0.0
+    probability_map: NDArray[np.float32] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.mask is None and self.lesions:
+            raise ValueError("a finding without a mask cannot have lesions")
+        if self.mask is not None and self.mask.pixels.shape != self.shape:
+            raise ValueError(
+                f"mask {self.mask.pixels.shape} is not on the image's grid {self.shape}"
+            )

@@ -1,0 +1,320 @@
+"""The training loop, read from top to bottom: sample, step, average, validate, keep the best, go on.
+
+One loop serves both networks; what differs (network, loss, metrics) is a :class:`Task`. Devices, precision and
+several processes are Hugging Face ``accelerate``'s affair. The run folder explains itself:
+
+- ``settings.json`` the recipe; ``environment.json`` versions and device; ``metrics.json`` one record per epoch;
+- ``best.pt`` the averaged weights of the best epoch; ``curves.png`` and the task's own pictures;
+- ``last/`` the state from which a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+
+from pneumoseg import __version__
+from pneumoseg.errors import DataError, UsageError
+from pneumoseg.training.recipes import Recipe, Schedule
+
+logger = logging.getLogger(__name__)
+
+Metrics = dict[str, float]
+FINAL_LEARNING_RATE = 0.01
+"""The cosine ends at this share of the peak."""
+
+
+class Task(Protocol):
+    """What the loop needs to know about one of the two networks."""
+
+    name: str
+    recipe: Recipe
+
+    def build(self) -> nn.Module:
+        """Make the network with its first weights."""
+
+    def training_set(self) -> tuple[Dataset[Any], torch.Tensor]:
+        """Films to draw from, and the weight of each, float64 (n,)."""
+
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        """Loss of one batch, a scalar."""
+
+    def set_progress(self, model: nn.Module, progress: float) -> None:
+        """Hear how far training is, 0 to 1, before each step."""
+
+    def validate(self, model: nn.Module, device: torch.device) -> Metrics:
+        """Measure on the calibration part; holds the key ``score``, higher is better."""
+
+    def eligible(self, progress: float) -> bool:
+        """Whether an epoch that ends at ``progress`` may become the best."""
+
+    def draw(self, folder: Path) -> None:
+        """Draw the task's own pictures of the last validation into the run folder."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands; all that a resumed run must know beside the tensors."""
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best_score: float = -math.inf
+    best_epoch: int = -1
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def share(self, schedule: Schedule, steps_per_epoch: int) -> float:
+        """How much of the training is over, 0 to 1: by steps or by the clock, whichever is further."""
+        by_steps = self.step / (schedule.epochs * steps_per_epoch)
+        by_clock = self.seconds / (60 * schedule.minutes) if schedule.minutes else 0.0
+        return min(1.0, max(by_steps, by_clock))
+
+
+def train(
+    task: Task, *, overwrite: bool = False, on_step: Callable[[Progress, float], None] | None = None
+) -> Progress:
+    """Train a network into ``task.recipe.out``; a stopped run of the same recipe is resumed.
+
+    Args:
+        task: which network, with its recipe.
+        overwrite: start anew where the folder holds another run.
+        on_step: hears the progress and the loss after every step.
+
+    Returns:
+        The final progress; ``best.pt`` and the pictures lie in the run folder.
+
+    Raises:
+        UsageError: the folder holds a run of another recipe.
+        DataError: nothing to train on, or the loss is no longer finite.
+    """
+    recipe, schedule = task.recipe, task.recipe.schedule
+    _open_run(recipe, overwrite)
+    if schedule.threads:
+        torch.set_num_threads(schedule.threads)
+    torch.manual_seed(recipe.seed)
+    accelerator = Accelerator(mixed_precision=_precision(schedule.precision))
+    model = task.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    films, weights = task.training_set()
+    optimizer = torch.optim.AdamW(_parameter_groups(model, schedule.weight_decay), lr=0.0)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    average = _averaged(accelerator.unwrap_model(model), schedule.ema_decay)
+    accelerator.register_for_checkpointing(average)
+    progress = _resume(accelerator, recipe.out)
+    steps = math.ceil(schedule.films_per_epoch / (schedule.batch_size * accelerator.num_processes))
+    _write_environment(recipe.out, accelerator)
+
+    while progress.epoch < schedule.epochs and progress.share(schedule, steps) < 1.0:
+        if progress.epoch - progress.best_epoch > schedule.patience and progress.best_epoch >= 0:
+            logger.info("no better epoch for %d epochs: stopping early", schedule.patience)
+            break
+        started, seconds_before = time.monotonic(), progress.seconds
+        losses: list[float] = []
+        model.train()
+        for batch in _draw_batches(films, weights, recipe, progress.epoch, accelerator):
+            share = progress.share(schedule, steps)
+            if share >= 1.0:
+                break
+            task.set_progress(model, share)
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.learning_rate * _learning_rate_factor(share, schedule.warmup)
+            with accelerator.autocast():
+                loss = task.loss(model, batch)
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(model.parameters(), schedule.gradient_clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            average.update_parameters(accelerator.unwrap_model(model))
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise DataError(
+                    f"the loss became {losses[-1]} in epoch {progress.epoch}: lower the learning "
+                    "rate, or use precision fp32"
+                )
+            progress.step += 1
+            progress.seconds = seconds_before + time.monotonic() - started
+            if on_step is not None:
+                on_step(progress, losses[-1])
+
+        share = progress.share(schedule, steps)
+        task.set_progress(average, share)
+        metrics = task.validate(average.module.eval(), accelerator.device)
+        progress.seconds = seconds_before + time.monotonic() - started
+        progress.epoch += 1
+        record = {"epoch": float(progress.epoch), "loss": float(np.mean(losses)), **metrics}
+        record |= {
+            "minutes": progress.seconds / 60,
+            "films": float(len(losses) * schedule.batch_size),
+        }
+        progress.history.append(record)
+        logger.info("%s", "  ".join(f"{key} {value:.4g}" for key, value in record.items()))
+        if accelerator.is_main_process:
+            if task.eligible(share) and metrics["score"] > progress.best_score:
+                progress.best_score, progress.best_epoch = metrics["score"], progress.epoch
+                _save_best(average.module, recipe, record)
+                task.draw(recipe.out)
+            _write_json(recipe.out / "metrics.json", progress.history)
+            _draw_curves(recipe.out, progress.history)
+        _checkpoint(accelerator, recipe.out, progress)
+    return progress
+
+
+def _open_run(recipe: Recipe, overwrite: bool) -> None:
+    """Make the run folder, or check that what is in it is this recipe's."""
+    settings = json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
+    path = recipe.out / "settings.json"
+    if path.is_file() and not overwrite:
+        if json.loads(path.read_text()) != settings:
+            raise UsageError(
+                f"{recipe.out} holds a run of another recipe; give another --out, or --overwrite"
+            )
+        return
+    if recipe.out.exists() and overwrite:
+        shutil.rmtree(recipe.out)
+    recipe.out.mkdir(parents=True, exist_ok=True)
+    _write_json(path, settings)
+
+
+def _precision(wanted: str) -> str:
+    """Turn the recipe's precision into accelerate's: bf16 only where the device computes in it."""
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            fast = torch.cuda.is_bf16_supported()
+        else:
+            fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        wanted = "bf16" if fast else "fp32"
+    return "bf16" if wanted == "bf16" else "no"
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay matrices and filters; leave biases, norms and layer scales alone."""
+    named = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in named if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in named if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _averaged(model: nn.Module, decay: float) -> AveragedModel:
+    """Moving average of weights and buffers, its decay warmed up so that a short run forgets its start."""
+
+    def update(averaged: torch.Tensor, current: torch.Tensor, count: Any) -> torch.Tensor:
+        if not averaged.is_floating_point():
+            return current
+        warmed = min(decay, (1.0 + float(count)) / (10.0 + float(count)))
+        return torch.lerp(current, averaged, warmed)
+
+    return AveragedModel(model, avg_fn=update, use_buffers=True)
+
+
+def _learning_rate_factor(share: float, warmup: float) -> float:
+    """Linear warm-up, then a cosine to :data:`FINAL_LEARNING_RATE`; ``share`` in [0, 1]."""
+    if share < warmup:
+        return max(share / warmup, 1e-3)
+    cosine = 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
+    return FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * cosine
+
+
+def _draw_batches(
+    films: Dataset[Any],
+    weights: torch.Tensor,
+    recipe: Recipe,
+    epoch: int,
+    accelerator: Accelerator,
+) -> Iterator[Any]:
+    """One epoch's batches, drawn with replacement by weight; the same again for the same seed and epoch."""
+    generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+    sampler = WeightedRandomSampler(
+        weights.tolist(), recipe.schedule.films_per_epoch, replacement=True, generator=generator
+    )
+    loader = DataLoader(
+        films,
+        batch_size=recipe.schedule.batch_size,
+        sampler=sampler,
+        num_workers=recipe.schedule.workers,
+        generator=generator,
+        drop_last=len(sampler) >= recipe.schedule.batch_size,
+    )
+    yield from accelerator.prepare(loader)
+
+
+def _resume(accelerator: Accelerator, folder: Path) -> Progress:
+    """Load the last checkpoint of a run folder, if there is one."""
+    last, old = folder / "last", folder / "last.old"
+    if old.is_dir() and not last.is_dir():  # killed between the two renames of a checkpoint
+        old.rename(last)
+    if not last.is_dir():
+        return Progress()
+    accelerator.load_state(str(last))
+    return Progress(**json.loads((last / "progress.json").read_text()))
+
+
+def _checkpoint(accelerator: Accelerator, folder: Path, progress: Progress) -> None:
+    """Replace ``last/`` as a whole, so that a kill at any moment leaves one good checkpoint."""
+    new, last, old = folder / "last.new", folder / "last", folder / "last.old"
+    if accelerator.is_main_process:
+        shutil.rmtree(new, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(new))
+    if accelerator.is_main_process:
+        _write_json(new / "progress.json", dataclasses.asdict(progress))
+        shutil.rmtree(old, ignore_errors=True)
+        if last.exists():
+            last.rename(old)
+        new.rename(last)
+        shutil.rmtree(old, ignore_errors=True)
+    accelerator.wait_for_everyone()
+
+
+def _save_best(model: nn.Module, recipe: Recipe, record: Metrics) -> None:
+    path = recipe.out / "best.pt"
+    temporary = path.with_suffix(".new")
+    settings = json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
+    torch.save({"model": model.state_dict(), "recipe": settings, "metrics": record}, temporary)
+    temporary.replace(path)
+
+
+def _write_json(path: Path, value: object) -> None:
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _write_environment(folder: Path, accelerator: Accelerator) -> None:
+    device = accelerator.device
+    _write_json(
+        folder / "environment.json",
+        {
+            "pneumoseg": __version__,
+            "python": sys.version.split()[0],
+            "torch": torch.__version__,
+            "platform": platform.platform(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "processes": accelerator.num_processes,
+            "cores": os.cpu_count(),
+            "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
+        },
+    )
+
+
+def _draw_curves(folder: Path, history: list[dict[str, float]]) -> None:
+    from pneumoseg.figures import draw_training_curves
+
+    draw_training_curves(history, folder / "curves.png")

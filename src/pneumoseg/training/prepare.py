@@ -1,0 +1,336 @@
+"""``pneumoseg prepare``: any SIIM mirror's films and masks to one training cache.
+
+Every file of every source is tried, in a fixed order, by some processes; what became of it goes to
+the journal (:mod:`pneumoseg.training.prepare_journal`), so that a killed run goes on where it was.
+At the end the patients are dealt to their parts and ``cache.json`` makes the cache a finished one
+(:mod:`pneumoseg.training.dataset`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pneumoseg import __version__
+from pneumoseg.errors import DataError, UsageError
+from pneumoseg.preprocess import GRID_SIZE
+from pneumoseg.reading import walk
+from pneumoseg.training.dataset import (
+    CACHE_FILE,
+    FAILURES_FILE,
+    FORMAT_VERSION,
+    IMAGES_FILE,
+    MASKS_FILE,
+    TABLE_FILE,
+    Cache,
+    read_about,
+    write_table,
+)
+from pneumoseg.training.prepare_film import (
+    DUPLICATE,
+    SourceSettings,
+    SourceTables,
+    prepare_film,
+    read_source_tables,
+)
+from pneumoseg.training.prepare_journal import (
+    JOURNAL_FILE,
+    LEFT_OUT,
+    ROW,
+    Journal,
+    Prepared,
+)
+from pneumoseg.training.prepare_rows import count, deal, warn, write_failures
+from pneumoseg.training.splits import Fractions
+
+__all__ = ["PrepareSettings", "SourceSettings", "prepare"]
+
+SETTINGS_FILE = "prepare-settings.json"
+"""What an unfinished cache is made of; removed when it is finished."""
+BATCH = 32
+"""Files between two forced writes to disk: what a kill can cost, about a quarter of a second."""
+
+_OWN_FILES = (
+    CACHE_FILE,
+    TABLE_FILE,
+    FAILURES_FILE,
+    IMAGES_FILE,
+    MASKS_FILE,
+    JOURNAL_FILE,
+    SETTINGS_FILE,
+)
+
+PARTIAL_SUFFIX = ".partial"
+_PARTIAL = {SETTINGS_FILE + PARTIAL_SUFFIX}
+"""All that a run killed at its very start leaves."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """What ``pneumoseg prepare`` makes, and of what."""
+
+    out: Path
+    """Folder of the cache; made where it is missing."""
+    sources: tuple[SourceSettings, ...]
+    """The data sets, in the order of their rows; an image id met again later is left out."""
+    workers: int = 2
+    """Processes that read; 1 reads in this process."""
+    seed: int = 2019
+    """Of the deal of patients to parts."""
+    fractions: Fractions = Fractions()
+    """Shares of the evaluable patients for calibration and test."""
+
+    def __post_init__(self) -> None:
+        names = [source.name for source in self.sources]
+        if not names or len(set(names)) != len(names):
+            raise UsageError(f"expected one source or more, each with its own name, got {names}")
+        if self.workers < 1:
+            raise UsageError(f"workers must be 1 or more, got {self.workers}")
+        if self.seed < 0:
+            raise UsageError(f"the seed must be 0 or more, got {self.seed}")
+
+    @classmethod
+    def of_one_source(
+        cls,
+        images: Path,
+        masks: Path,
+        out: Path,
+        *,
+        table: Path | None = None,
+        mask_grid: int | None = None,
+        workers: int = 2,
+    ) -> PrepareSettings:
+        """Build the settings of a plain call: one folder of films and one SIIM CSV.
+
+        Args:
+            images: folder of films.
+            masks: SIIM CSV.
+            out: folder of the cache.
+            table: CSV with image_id and patient_id; without it (and without a PatientID in the
+                files) every film is a patient of its own.
+            mask_grid: side of the grid of the run lengths, where it is not the films' own.
+            workers: processes.
+        """
+        source = SourceSettings("films", images, masks, mask_grid, table)
+        return cls(out, (source,), workers)
+
+
+def prepare(
+    settings: PrepareSettings,
+    *,
+    overwrite: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Cache:
+    """Make a cache, or go on making it, or open it where it is made already.
+
+    Args:
+        settings: what to make. With more than one worker the call must be reachable only under
+            ``if __name__ == "__main__":`` of a script, as for any spawned process.
+        overwrite: remove another or a half-made cache in ``settings.out`` first.
+        on_progress: called with (files done, files in all), first and after every batch.
+
+    Returns:
+        The finished cache. Files that could not be used are in its ``failures.csv``; counts are in
+        ``about`` and, where something is missing, logged as warnings.
+
+    Raises:
+        UsageError: a folder or CSV cannot be read.
+        DataError: ``out`` holds something else or a cache of other settings; a CSV is malformed; no
+            file of the sources can be used.
+    """
+    tables = [read_source_tables(source) for source in settings.sources]
+    files = [
+        (index, path)
+        for index, source in enumerate(settings.sources)
+        for path in _files_below(source.images)
+    ]
+    if _claim(settings, len(files), overwrite=overwrite):
+        return Cache.open(settings.out)
+    with Journal(settings.out) as journal:
+        _read_all(settings, tables, files, journal, on_progress or _no_progress)
+        records = tuple(journal.records)
+    rows = deal(tables, records, settings.fractions, settings.seed)
+    counts = {"files": len(files), **count(tables, records, rows)}
+    warn(tables, counts)
+    write_table(rows, settings.out / TABLE_FILE)
+    write_failures(records, settings.out / FAILURES_FILE)
+    about = {**_fingerprint(settings), "software_version": __version__, **counts}
+    _write_json(settings.out / CACHE_FILE, about)  # from here on the cache is finished
+    for name in (JOURNAL_FILE, SETTINGS_FILE):
+        (settings.out / name).unlink()
+    return Cache.open(settings.out)
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files of a source's folder, in the fixed order of a walk."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; give the folder that holds the images")
+    return walk([folder])
+
+
+def _fingerprint(settings: PrepareSettings) -> dict[str, Any]:
+    """What decides a cache's content: the settings and the bytes of the CSVs, as plain JSON."""
+    values = asdict(settings)
+    for key in ("out", "workers"):
+        del values[key]
+    digests = {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for source in settings.sources
+        for path in (source.masks, source.table, source.negatives)
+        if path is not None
+    }
+    wanted = {"format": FORMAT_VERSION, "grid": GRID_SIZE, "settings": values, "sha256": digests}
+    plain: dict[str, Any] = json.loads(json.dumps(wanted, default=str))
+    return plain
+
+
+def _claim(settings: PrepareSettings, files: int, *, overwrite: bool) -> bool:
+    """Make the folder ready to work in; return whether it holds this very cache, finished."""
+    out, wanted = settings.out, _fingerprint(settings)
+    if overwrite and _is_cache(out):
+        # cache.json first: what is half removed is not a finished cache.
+        for name in _OWN_FILES:
+            (out / name).unlink(missing_ok=True)
+    about = read_about(out)
+    if about is not None:
+        if any(about.get(key) != value for key, value in wanted.items()):
+            raise DataError(
+                f"{out} holds a cache made with other settings or other CSVs; "
+                "give another out folder, or overwrite it"
+            )
+        if about.get("files") != files:
+            raise DataError(
+                f"{out} holds a cache of {about.get('files')} files, the sources now have {files}; "
+                "give another out folder, or overwrite it"
+            )
+        return True
+    started = out / SETTINGS_FILE
+    if started.is_file():
+        if json.loads(started.read_text(encoding="utf-8")) != wanted:
+            raise DataError(
+                f"{out} holds an unfinished cache of other settings or other CSVs; "
+                "give another out folder, or overwrite it"
+            )
+        logger.info("going on with the unfinished cache in %s", out)
+        return False
+    if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= _PARTIAL):
+        raise DataError(f"{out} is not empty and not a cache; give a new or an empty folder")
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(started, wanted)
+    return False
+
+
+def _is_cache(folder: Path) -> bool:
+    """Whether a folder holds a cache, finished or not: only of such a one are files removed."""
+    finished = (folder / CACHE_FILE).is_file() and (folder / IMAGES_FILE).is_file()
+    return finished or (folder / SETTINGS_FILE).is_file()
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write whole or not at all: a kill leaves the old file or the new one."""
+    partial = path.with_name(path.name + PARTIAL_SUFFIX)
+    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _read_all(
+    settings: PrepareSettings,
+    tables: list[SourceTables],
+    files: list[tuple[int, Path]],
+    journal: Journal,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Read every file that the journal does not know yet and append what becomes of it."""
+    known = {(record.source, record.file) for record in journal.records}
+    todo = []
+    for index, path in files:
+        source = settings.sources[index]
+        if (source.name, path.relative_to(source.images).as_posix()) not in known:
+            todo.append((index, path))
+    image_ids = {record.image_id for record in journal.records if record.outcome == ROW}
+    done = len(files) - len(todo)
+    on_progress(done, len(files))
+    batch: list[Prepared] = []
+    for number, prepared in enumerate(_in_order(tables, todo, settings.workers), start=1):
+        batch.append(_without_duplicate(prepared, image_ids))
+        if len(batch) == BATCH or number == len(todo):
+            journal.append(batch)
+            batch = []
+            on_progress(done + number, len(files))
+
+
+def _without_duplicate(prepared: Prepared, image_ids: set[str]) -> Prepared:
+    """Leave out an image id that is already a row (the films' order decides); note a new one."""
+    record = prepared.record
+    if record.outcome != ROW:
+        return prepared
+    if record.image_id in image_ids:
+        return Prepared(replace(record, outcome=LEFT_OUT, code=DUPLICATE))
+    image_ids.add(record.image_id)
+    return prepared
+
+
+_worker_tables: list[SourceTables] = []
+"""The labels of all sources, once in every worker process instead of once a task."""
+
+
+def _start_worker(tables: list[SourceTables]) -> None:
+    _worker_tables[:] = tables
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker when the run is killed; it would wait for work for ever otherwise."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(task: tuple[int, Path]) -> Prepared:
+    index, path = task
+    return prepare_film(_worker_tables[index], path)
+
+
+def _in_order(
+    tables: list[SourceTables], todo: Sequence[tuple[int, Path]], workers: int
+) -> Iterator[Prepared]:
+    """Prepare files in some processes; yield in the order asked, a bounded number ahead."""
+    if workers == 1 or len(todo) < BATCH:  # starting processes costs more than a few files
+        for index, path in todo:
+            yield prepare_film(tables[index], path)
+        return
+    context = multiprocessing.get_context("spawn")  # fork is unsafe beside a progress bar's thread
+    with ProcessPoolExecutor(workers, context, _start_worker, (tables,)) as pool:
+        ahead: deque[Future[Prepared]] = deque()
+        try:
+            for task in todo:
+                ahead.append(pool.submit(_work, task))
+                if len(ahead) >= workers * BATCH:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a reading process died (out of memory, or a decoder crashed); run prepare again "
+                "to go on from here, with workers = 1 if it happens again"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)

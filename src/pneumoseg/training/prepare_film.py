@@ -1,0 +1,220 @@
+"""From one file of a source to one row of the cache: its film, its mask, its label, its patient.
+
+A source names its labels in small tables (masks, negatives, patients); they are read once, then
+every file is read, labelled and brought to the grid on its own, in any process.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoseg.errors import DataError, InputError, UsageError
+from pneumoseg.preprocess import GRID_SIZE, mask_to_grid, to_grid
+from pneumoseg.reading import read
+from pneumoseg.reading.siim_csv import read_columns, read_mask_rows
+from pneumoseg.rle import decode_union
+from pneumoseg.study import Image, Units
+from pneumoseg.training.prepare_journal import FAILED, LEFT_OUT, ROW, Prepared, Record
+
+IMAGE_ID = "image_id"
+TABLE_COLUMNS = ("patient_id", "split", "view", "age", "sex")
+"""Columns read from a source's table, each where it is there; ``image_id`` must be."""
+
+NO_LABEL = "no-label"
+NOT_NEGATIVE = "not-negative"
+DUPLICATE = "duplicate-image"
+
+FROM_MASK = "mask"
+FROM_SILVER = "silver"
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """One data set: where its images are, and what says which of them show a pneumothorax."""
+
+    name: str
+    """Short name, kept with every row."""
+    images: Path
+    """Folder of DICOM, PNG, JPEG, WebP or TIFF films; walked, every file is tried."""
+    masks: Path | None = None
+    """SIIM CSV (ImageId, EncodedPixels); images that are not in it are left out."""
+    mask_grid: int | None = None
+    """Side of the square grid the run lengths were written on, where it is not the image's own."""
+    table: Path | None = None
+    """CSV with image_id and, each optional, patient_id, split, view, age, sex."""
+    negatives: Path | None = None
+    """CSV with image_id and a model's probability: its low end counts as negative (silver)."""
+    negatives_column: str = "silver_probability"
+    """Name of the probability column in the negatives CSV."""
+    negatives_below: float = 0.1
+    """Images below this probability are negatives; the others of that CSV are left out."""
+    parts: Literal["split", "train"] = "split"
+    """Whether patients are dealt to train, calibration and test, or all train."""
+    evaluate_on: str | None = None
+    """Only images with this word in the table's split column may be calibrated or tested on."""
+
+    def __post_init__(self) -> None:
+        if self.masks is None and self.negatives is None:
+            raise UsageError(
+                f"source {self.name!r} has no labels; give masks (a SIIM CSV) or negatives"
+            )
+        if self.mask_grid is not None and self.mask_grid < 1:
+            raise UsageError(f"mask_grid must be 1 or more pixels, got {self.mask_grid}")
+        if self.evaluate_on is not None and (self.table is None or self.parts != "split"):
+            raise UsageError(
+                f"source {self.name!r}: evaluate_on needs a table with a split column and "
+                'parts = "split"'
+            )
+        if not 0.0 <= self.negatives_below <= 1.0:
+            raise UsageError(
+                f"negatives_below must lie between 0 and 1, got {self.negatives_below}"
+            )
+
+
+@dataclass(frozen=True)
+class SourceTables:
+    """The labels of one source, read.
+
+    Attributes:
+        mask_rows: image id -> run lengths; empty where the source has no masks.
+        probabilities: image id -> silver probability.
+        facts: image id -> the ``TABLE_COLUMNS`` that the table has.
+    """
+
+    settings: SourceSettings
+    mask_rows: Mapping[str, list[str]] = field(default_factory=dict)
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def read_source_tables(settings: SourceSettings) -> SourceTables:
+    """Read a source's CSVs.
+
+    Raises:
+        UsageError: a CSV cannot be opened.
+        DataError: a CSV is malformed, lists an image twice, or no row has the ``evaluate_on`` word.
+    """
+    mask_rows = {} if settings.masks is None else read_mask_rows(settings.masks)
+    probabilities = {}
+    if settings.negatives is not None:
+        column = settings.negatives_column
+        for image_id, cells in _by_image(settings.negatives, (column,)).items():
+            probabilities[image_id] = _probability(settings.negatives, image_id, cells[column])
+    facts = {}
+    if settings.table is not None:
+        facts = _by_image(settings.table, _present(settings.table))
+        word = settings.evaluate_on
+        if word is not None and all(row.get("split") != word for row in facts.values()):
+            raise DataError(
+                f"{settings.table} has no row with {word!r} in a split column, so nothing of "
+                f"source {settings.name!r} could be evaluated; correct evaluate_on"
+            )
+    return SourceTables(settings, mask_rows, probabilities, facts)
+
+
+def prepare_film(tables: SourceTables, path: Path) -> Prepared:
+    """Read, label and letterbox one file; never raises for what is wrong with the file."""
+    settings = tables.settings
+    file = path.relative_to(settings.images).as_posix()
+    try:
+        image = read(path)
+        image_id = image.source.image_id
+        if image_id in tables.mask_rows:
+            origin, runs = FROM_MASK, tables.mask_rows[image_id]
+        elif image_id in tables.probabilities:
+            if tables.probabilities[image_id] >= settings.negatives_below:
+                return _left_out(settings, file, image_id, NOT_NEGATIVE)
+            origin, runs = FROM_SILVER, []
+        else:
+            return _left_out(settings, file, image_id, NO_LABEL)
+        if image.units is not Units.UNIT_INTERVAL:
+            raise InputError(f"{file} is CT; expected a chest X-ray", code="wrong-modality")
+        label, mask = _label_and_mask(image, runs, settings.mask_grid)
+        grid, _ = to_grid(image)
+    except InputError as error:
+        return Prepared(Record(settings.name, file, FAILED, error.code, str(error)))
+    facts = tables.facts.get(image_id, {})
+    record = Record(
+        settings.name,
+        file,
+        ROW,
+        image_id=image_id,
+        # An unknown patient is a patient of its own.
+        patient_id=facts.get("patient_id") or image.source.patient_id or image_id,
+        split=facts.get("split", ""),
+        label=label,
+        label_origin=origin,
+        view=facts.get("view") or image.source.view_position or "",
+        age=facts.get("age", ""),
+        sex=facts.get("sex", ""),
+        rows=image.shape[0],
+        cols=image.shape[1],
+    )
+    return Prepared(record, grid, mask)
+
+
+def _left_out(settings: SourceSettings, file: str, image_id: str, code: str) -> Prepared:
+    return Prepared(Record(settings.name, file, LEFT_OUT, code, image_id=image_id))
+
+
+def _label_and_mask(
+    image: Image, runs: list[str], mask_grid: int | None
+) -> tuple[int, NDArray[np.uint8]]:
+    """Unite the runs: whether any pixel is marked, and the mask letterboxed like the film.
+
+    The label is that of the original grid: a lesion too thin for the 512×512 grid is still one.
+    """
+    if not runs:
+        return 0, np.zeros((GRID_SIZE, GRID_SIZE), dtype=np.uint8)
+    rows, cols = image.shape[0], image.shape[1]
+    if mask_grid is not None:
+        if rows != cols:
+            raise InputError(
+                f"the film is {rows}×{cols} but its mask grid {mask_grid}×{mask_grid} is square: "
+                "they cannot be laid on each other; give the film at its own proportions",
+                code="mask-grid-mismatch",
+            )
+        rows = cols = mask_grid
+    united = decode_union(runs, (rows, cols))
+    return int(united.any()), mask_to_grid(united)
+
+
+def _present(path: Path) -> tuple[str, ...]:
+    """Which of ``TABLE_COLUMNS`` a CSV has."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), [])
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}; give a CSV file") from error
+    found = {cell.strip().lower() for cell in header}
+    return tuple(name for name in TABLE_COLUMNS if name in found)
+
+
+def _by_image(path: Path, columns: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Cells of some columns by image id, white space stripped."""
+    rows: dict[str, dict[str, str]] = {}
+    for line, (image_id, *cells) in read_columns(path, (IMAGE_ID, *columns)):
+        key = image_id.strip()
+        if key in rows:
+            raise DataError(f"{path}, line {line}: image {key} is listed twice; keep one row each")
+        rows[key] = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
+    return rows
+
+
+def _probability(path: Path, image_id: str, cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = float("nan")
+    if not 0.0 <= value <= 1.0:
+        raise DataError(
+            f"{path}: the probability of {image_id} must lie between 0 and 1, got {cell!r}"
+        )
+    return value

@@ -1,0 +1,150 @@
+"""From what became of every file to the cache's tables: rows with their parts, failures, counts."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pneumoseg.errors import DataError
+from pneumoseg.training.dataset import CacheRow
+from pneumoseg.training.prepare_film import SourceTables
+from pneumoseg.training.prepare_journal import FAILED, ROW, Record
+from pneumoseg.training.splits import (
+    CALIBRATION,
+    PARTS,
+    TEST,
+    Fractions,
+    SplitImage,
+    assign_parts,
+)
+
+FAILURE_COLUMNS = ("source", "file", "code", "message")
+SHOWN_REASONS = 3
+"""How many files are named when none could be used."""
+
+logger = logging.getLogger(__name__)
+
+
+def deal(
+    tables: Sequence[SourceTables], records: Sequence[Record], fractions: Fractions, seed: int
+) -> tuple[CacheRow, ...]:
+    """Make the cache's rows, in the order of the records, each with its part.
+
+    A patient id means the same person in every source: a film of a training source whose patient
+    is evaluated in another source is excluded.
+
+    Raises:
+        DataError: no record is a row.
+    """
+    made = [record for record in records if record.outcome == ROW]
+    if not made:
+        reasons = "; ".join(
+            f"{record.file}: {record.message or record.code}" for record in records[:SHOWN_REASONS]
+        )
+        raise DataError(
+            f"none of the {len(records)} files of the sources could be used; the first reasons: "
+            f"{reasons or 'the folders are empty'}"
+        )
+    settings_of = {table.settings.name: table.settings for table in tables}
+    images = []
+    for record in made:
+        source = settings_of[record.source]
+        evaluable = source.parts == "split" and source.evaluate_on in (None, record.split)
+        images.append(SplitImage(record.patient_id, record.label == 1, evaluable))
+    parts = assign_parts(images, fractions, seed)
+    return tuple(
+        CacheRow(
+            row=number,
+            image_id=record.image_id,
+            source=record.source,
+            patient_id=record.patient_id,
+            part=part,
+            label=record.label,
+            label_origin=record.label_origin,
+            view=record.view,
+            age=record.age,
+            sex=record.sex,
+            rows=record.rows,
+            cols=record.cols,
+            file=record.file,
+        )
+        for number, (record, part) in enumerate(zip(made, parts, strict=True))
+    )
+
+
+def write_failures(records: Sequence[Record], path: Path) -> None:
+    """Write ``failures.csv``: a line for each file that could not be used, its code and why."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(FAILURE_COLUMNS)
+        for record in records:
+            if record.outcome == FAILED:
+                writer.writerow([getattr(record, name) for name in FAILURE_COLUMNS])
+
+
+def count(
+    tables: Sequence[SourceTables], records: Sequence[Record], rows: Sequence[CacheRow]
+) -> dict[str, Any]:
+    """Count rows, and what was missing or left out by source, and films and patients by part."""
+    return {
+        "rows": len(rows),
+        "sources": {table.settings.name: _count_source(table, records, rows) for table in tables},
+        "parts": {
+            part: {
+                "images": sum(row.part == part for row in rows),
+                "positives": sum(row.part == part and row.label == 1 for row in rows),
+                "patients": len({row.patient_id for row in rows if row.part == part}),
+            }
+            for part in PARTS
+        },
+    }
+
+
+def _count_source(
+    table: SourceTables, records: Sequence[Record], rows: Sequence[CacheRow]
+) -> dict[str, Any]:
+    name = table.settings.name
+    own = [record for record in records if record.source == name]
+    met = {record.image_id for record in own}
+    left_out = Counter(record.code for record in own if record.outcome not in (ROW, FAILED))
+    return {
+        "files": len(own),
+        "rows": sum(record.outcome == ROW for record in own),
+        "positives": sum(record.outcome == ROW and record.label == 1 for record in own),
+        "failed": sum(record.outcome == FAILED for record in own),
+        "left_out": dict(sorted(left_out.items())),
+        "masks_without_image": len(table.mask_rows.keys() - met),
+        "by_part": dict(sorted(Counter(row.part for row in rows if row.source == name).items())),
+    }
+
+
+def warn(tables: Sequence[SourceTables], counts: dict[str, Any]) -> None:
+    """Say what is missing, in one sentence each; what is merely left out is an info."""
+    for name, source in counts["sources"].items():
+        if source["failed"]:
+            logger.warning(
+                "source %s: %d files could not be used; failures.csv says why",
+                name,
+                source["failed"],
+            )
+        if source["masks_without_image"]:
+            logger.warning(
+                "source %s: %d images of its masks CSV have no usable file",
+                name,
+                source["masks_without_image"],
+            )
+        for code, number in source["left_out"].items():
+            logger.info("source %s: %d files left out: %s", name, number, code)
+    splits = any(table.settings.parts == "split" for table in tables)
+    for part in (CALIBRATION, TEST) if splits else ():
+        if not counts["parts"][part]["positives"]:
+            logger.warning(
+                "the %s part has %d images and no positive: it cannot be used; are there enough "
+                "patients in the sources that are split, and is patient_id one person each?",
+                part,
+                counts["parts"][part]["images"],
+            )

@@ -1,0 +1,120 @@
+"""The training recipes: what a file in ``configs/`` may say, and the seed's values as defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pneumoseg.errors import UsageError
+from pneumoseg.settings import TARGET_RECALL
+from pneumoseg.training.augment import AugmentSettings
+
+
+@dataclass(frozen=True)
+class SourceShare:
+    """How often a source of the cache is drawn."""
+
+    source: str
+    """Name of the source in the cache."""
+    weight: float
+    """Weight of each of its films beside the films of other sources, 0 leaves it out."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast."""
+
+    epochs: int = 30
+    """Epochs at most."""
+    films_per_epoch: int = 8000
+    """Films drawn for one epoch; the sampler draws with replacement."""
+    batch_size: int = 16
+    """Films a step and process."""
+    minutes: float = 0.0
+    """Wall-clock budget of all sessions together, 0 for none; the schedule then follows the clock."""
+    learning_rate: float = 3e-4
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 0.02
+    """AdamW's weight decay; not applied to biases and norms."""
+    warmup: float = 0.05
+    """Share of the training over which the learning rate rises linearly; cosine after it."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema_decay: float = 0.998
+    """Decay a step of the moving average of the weights, which is what is validated and kept."""
+    patience: int = 10
+    """Epochs without a better score after which training stops."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where the device computes in it, fp32 elsewhere (slow emulation is never chosen)."""
+    workers: int = 2
+    """Loader processes; 0 loads in the training process."""
+    threads: int = 0
+    """CPU threads of the networks, 0 for PyTorch's choice."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "films_per_epoch", "batch_size", "patience"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.minutes < 0 or not 0 <= self.warmup < 1 or not 0 <= self.ema_decay < 1:
+            raise UsageError("minutes must be 0 or more; warmup and ema_decay lie in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What both networks' recipes share."""
+
+    cache: Path = Path("cache/cxr")
+    """The prepared cache (``pneumoseg prepare``)."""
+    out: Path = Path("runs/run")
+    """The run folder to write; an unfinished run in it is resumed."""
+    init: str = "imagenet"
+    """Start: scratch, imagenet (timm's hub), lite2 (classifier), a weights file, or a bundle."""
+    size: int = 512
+    """Side of the network input in pixels, a multiple of 32."""
+    seed: int = 0
+    """Seed of sampling and augmentation."""
+    source_shares: tuple[SourceShare, ...] = ()
+    """Sources drawn more or less often; those not named have weight 1."""
+    schedule: Schedule = field(default_factory=Schedule)
+    """How long and how fast."""
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    """How far films are changed."""
+
+    def __post_init__(self) -> None:
+        if self.size < 32 or self.size % 32:
+            raise UsageError(f"size must be a multiple of 32, got {self.size}")
+
+
+@dataclass(frozen=True)
+class ClassifierRecipe(Recipe):
+    """Stage one: focal loss, balanced batches, best epoch by F2."""
+
+    out: Path = Path("runs/classifier")
+    """The run folder to write; an unfinished run in it is resumed."""
+    positive_share: float = 0.5
+    """Share of positives in the batches (``WeightedRandomSampler``)."""
+    focal_alpha: float = 0.75
+    """Focal loss: weight of the positive class."""
+    focal_gamma: float = 2.0
+    """Focal loss: focusing exponent."""
+    relu6_until: float = 0.0
+    """Share of the training over which ReLU6 slides to SiLU (0.5 with init lite2), 0 for SiLU."""
+    target_recall: float = TARGET_RECALL
+    """Recall at which the validation's specificity is reported."""
+    drop_path_rate: float = 0.2
+    """Stochastic depth."""
+
+
+@dataclass(frozen=True)
+class SegmenterRecipe(Recipe):
+    """Stage two: BCE + batch Dice, lesion-enriched set, best epoch by lesion Dice."""
+
+    out: Path = Path("runs/segmenter")
+    """The run folder to write; an unfinished run in it is resumed."""
+    lesion_share: float = 0.75
+    """Share of films with a lesion in the batches."""
+    shallow_skips: bool = True
+    """Keep the full- and half-resolution skips."""
+    drop_path_rate: float = 0.1
+    """Stochastic depth of the encoder."""

@@ -1,0 +1,295 @@
+"""The two trainings: what the classifier and the segmenter each learn from, minimise, and are chosen by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import Dataset
+
+from pneumoseg import metrics
+from pneumoseg.calibration import threshold_for_recall
+from pneumoseg.errors import DataError
+from pneumoseg.figures import draw_confusion, draw_roc
+from pneumoseg.metrics import SEED_BETA
+from pneumoseg.preprocess import Normalisation, to_tensor
+from pneumoseg.settings import CLASSIFIER_THRESHOLD, SEGMENTER_THRESHOLD
+from pneumoseg.training.augment import AugmentSettings, augment
+from pneumoseg.training.dataset import Cache
+from pneumoseg.training.grow import set_silu_share, use_sliding_activations
+from pneumoseg.training.initialise import build_classifier, build_segmenter
+from pneumoseg.training.losses import combo_loss, focal_loss
+from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe
+
+NORMALISATION = Normalisation()
+"""What both networks see; goes onto the bundle's card."""
+
+VALIDATION_BATCH = 16
+
+
+class Films(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Augmented films of the cache with what is to be learnt from them.
+
+    Items are float32 (1, size, size) and the target: the label, float32 (1,), or with ``masks`` the mask at the
+    input size, float32 0/1 (1, size, size).
+    """
+
+    def __init__(
+        self, cache: Cache, rows: NDArray[np.int64], recipe: Recipe, *, masks: bool
+    ) -> None:
+        self.cache = cache
+        self.rows = rows
+        self.size = recipe.size
+        self.settings: AugmentSettings = recipe.augment
+        self.masks = masks
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        row = int(self.rows[index])
+        # torch seeds each loader process and epoch; numpy's generator hangs on that seed.
+        rng = np.random.default_rng(int(torch.randint(0, 2**62, (1,)).item()))
+        mask = self.cache.masks[row] if self.masks else None
+        film, mask = augment(self.cache.images[row], mask, self.settings, rng)
+        tensor = torch.from_numpy(to_tensor(film, self.size, NORMALISATION))
+        if mask is None:
+            return tensor, torch.tensor([float(self.cache.labels[row])])
+        return tensor, torch.from_numpy(mask_to_input(mask, self.size))
+
+
+def mask_to_input(mask: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    """Bring a 0/1 mask of the grid to the network's size: float32 0/1 (1, size, size), half covered is 1."""
+    covered = to_tensor(mask * np.uint8(255), size, Normalisation(mean=0.0, std=1.0))
+    return (covered >= 0.5).astype(np.float32)
+
+
+def sampling_weights(
+    cache: Cache, rows: NDArray[np.int64], positive_share: float, recipe: Recipe
+) -> NDArray[np.float64]:
+    """Weights of a ``WeightedRandomSampler``: positives drawn with the asked share, sources as the recipe says.
+
+    Returns:
+        float64 (n,), summing to 1.
+
+    Raises:
+        DataError: a class has no film, or a named source is not in the cache.
+    """
+    by_source = {share.source: share.weight for share in recipe.source_shares}
+    unknown = sorted(set(by_source) - set(cache.sources.tolist()))
+    if unknown:
+        raise DataError(
+            f"the cache {cache.folder} has no source {unknown[0]!r}; it has "
+            f"{', '.join(sorted(set(cache.sources.tolist())))}"
+        )
+    weights = np.array([by_source.get(str(s), 1.0) for s in cache.sources[rows]], dtype=np.float64)
+    positive = cache.labels[rows] == 1
+    for chosen, share in ((positive, positive_share), (~positive, 1.0 - positive_share)):
+        total = weights[chosen].sum()
+        if share > 0 and total <= 0:
+            kind = "positive" if share == positive_share else "negative"
+            raise DataError(f"the training part of {cache.folder} has no {kind} film to draw from")
+        weights[chosen] *= share / total if total > 0 else 0.0
+    return weights
+
+
+class ClassifierTask:
+    """Stage one: focal loss, balanced batches, F2 at real proportions."""
+
+    name = "classifier"
+
+    def __init__(self, recipe: ClassifierRecipe) -> None:
+        self.recipe = recipe
+        self.cache = Cache.open(recipe.cache)
+        self.validation = _rows(self.cache, "calibration")
+        self.logits: NDArray[np.float64] = np.zeros(0)
+
+    def build(self) -> nn.Module:
+        """EfficientNet-B3 from the recipe's start."""
+        recipe = self.recipe
+        model = build_classifier(
+            recipe.init, drop_path_rate=recipe.drop_path_rate, seed=recipe.seed
+        )
+        if recipe.relu6_until > 0:
+            use_sliding_activations(model)
+        return model
+
+    def training_set(self) -> tuple[Dataset[Any], torch.Tensor]:
+        """The training part, balanced."""
+        rows = _rows(self.cache, "train")
+        weights = sampling_weights(self.cache, rows, self.recipe.positive_share, self.recipe)
+        return Films(self.cache, rows, self.recipe, masks=False), torch.from_numpy(weights)
+
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        """Focal loss."""
+        films, labels = batch
+        logits = model(films.contiguous(memory_format=torch.channels_last))
+        return focal_loss(
+            logits, labels, alpha=self.recipe.focal_alpha, gamma=self.recipe.focal_gamma
+        )
+
+    def set_progress(self, model: nn.Module, progress: float) -> None:
+        """Slide from ReLU6 to SiLU where the recipe asks for it."""
+        if self.recipe.relu6_until > 0:
+            set_silu_share(model, progress / self.recipe.relu6_until)
+
+    def eligible(self, progress: float) -> bool:
+        """Only a pure EfficientNet-B3 may be kept: not before the slide to SiLU is over."""
+        return progress >= self.recipe.relu6_until
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """AUROC, best F2 over thresholds (the score), specificity at the asked recall."""
+        self.logits = predict_logits(model, self.cache, self.validation, self.recipe.size, device)
+        labels = self.cache.labels[self.validation] == 1
+        probability = 1 / (1 + np.exp(-self.logits))
+        best_f2 = max(
+            metrics.confusion(probability >= t, labels).f_beta(SEED_BETA) or 0.0
+            for t in np.unique(probability)
+        )
+        threshold = threshold_for_recall(probability, labels, self.recipe.target_recall)
+        at_recall = metrics.confusion(probability >= threshold, labels)
+        loss = focal_loss(
+            torch.from_numpy(self.logits),
+            torch.from_numpy(labels.astype(np.float64)),
+            alpha=self.recipe.focal_alpha,
+            gamma=self.recipe.focal_gamma,
+        )
+        return {
+            "score": best_f2,
+            "f2": best_f2,
+            "auroc": metrics.auroc(probability, labels) or 0.0,
+            "specificity_at_recall": at_recall.specificity or 0.0,
+            "validation_loss": float(loss),
+        }
+
+    def draw(self, folder: Path) -> None:
+        """Confusion matrices at the default and at the recall's threshold, and the ROC."""
+        labels = self.cache.labels[self.validation] == 1
+        probability = 1 / (1 + np.exp(-self.logits))
+        recall = self.recipe.target_recall
+        calibrated = threshold_for_recall(probability, labels, recall)
+        points = {
+            "default": metrics.confusion(probability >= CLASSIFIER_THRESHOLD, labels),
+            "calibrated": metrics.confusion(probability >= calibrated, labels),
+        }
+        titles = {
+            "default": f"Threshold {CLASSIFIER_THRESHOLD} (default), calibration part",
+            "calibrated": f"Threshold {calibrated:.3f} (recall {recall}), calibration part",
+        }
+        for name, matrix in points.items():
+            draw_confusion(matrix, folder / f"confusion_{name}.png", title=titles[name])
+        curve = metrics.roc_curve(probability, labels)
+        if curve is not None:
+            area = metrics.auroc(probability, labels)
+            figure = metrics.Figure(
+                name="AUROC",
+                value=area,
+                low=None,
+                high=None,
+                n=len(labels),
+                n_positive=int(labels.sum()),
+                n_patients=len(set(self.cache.patients[self.validation].tolist())),
+                unit="patient",
+            )
+            draw_roc(curve, folder / "roc.png", figure, points)
+
+
+class SegmenterTask:
+    """Stage two: BCE + batch Dice, lesion-enriched batches, lesion Dice with misses counted 0."""
+
+    name = "segmenter"
+
+    def __init__(self, recipe: SegmenterRecipe) -> None:
+        self.recipe = recipe
+        self.cache = Cache.open(recipe.cache)
+        self.validation = _rows(self.cache, "calibration")
+        self.said = np.zeros(0, dtype=np.bool_)
+
+    def build(self) -> nn.Module:
+        """U-Net on ConvNeXt-Tiny from the recipe's start."""
+        recipe = self.recipe
+        return build_segmenter(
+            recipe.init,
+            drop_path_rate=recipe.drop_path_rate,
+            shallow_skips=recipe.shallow_skips,
+            seed=recipe.seed,
+        )
+
+    def training_set(self) -> tuple[Dataset[Any], torch.Tensor]:
+        """The training part, enriched with lesions."""
+        rows = _rows(self.cache, "train")
+        weights = sampling_weights(self.cache, rows, self.recipe.lesion_share, self.recipe)
+        return Films(self.cache, rows, self.recipe, masks=True), torch.from_numpy(weights)
+
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        """BCE plus Dice over the whole batch."""
+        films, masks = batch
+        return combo_loss(model(films.contiguous(memory_format=torch.channels_last)), masks)
+
+    def set_progress(self, model: nn.Module, progress: float) -> None:
+        """Nothing in this network changes while training."""
+
+    def eligible(self, progress: float) -> bool:
+        """Every epoch may be kept."""
+        return True
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """Lesion Dice on positives (the score) at the network's size, and image-level accuracy on all."""
+        said, dices = [], []
+        for start in range(0, len(self.validation), VALIDATION_BATCH):
+            rows = self.validation[start : start + VALIDATION_BATCH]
+            maps = infer(model, self.cache, rows, self.recipe.size, device)[:, 0]
+            for row, logits in zip(rows, maps, strict=True):
+                mask = logits >= np.log(SEGMENTER_THRESHOLD / (1 - SEGMENTER_THRESHOLD))
+                said.append(bool(mask.any()))
+                if self.cache.labels[row]:
+                    truth = mask_to_input(self.cache.masks[row], self.recipe.size)[0] > 0
+                    dices.append(metrics.dice(mask, truth) if mask.any() else 0.0)
+        self.said = np.array(said)
+        matrix = metrics.confusion(self.said, self.cache.labels[self.validation] == 1)
+        lesion_dice = float(np.mean(dices)) if dices else 0.0
+        return {
+            "score": lesion_dice,
+            "lesion_dice": lesion_dice,
+            "image_accuracy": matrix.accuracy or 0.0,
+            "image_recall": matrix.recall or 0.0,
+        }
+
+    def draw(self, folder: Path) -> None:
+        """Confusion matrix of «any pixel said» against the labels."""
+        matrix = metrics.confusion(self.said, self.cache.labels[self.validation] == 1)
+        title = f"Any pixel ≥ {SEGMENTER_THRESHOLD}, calibration part"
+        draw_confusion(matrix, folder / "confusion_default.png", title=title)
+
+
+def _rows(cache: Cache, part: str) -> NDArray[np.int64]:
+    rows = cache.part(part)
+    if not len(rows):
+        raise DataError(f"the cache {cache.folder} has no {part} part; prepare it with one")
+    return rows
+
+
+def infer(
+    model: nn.Module, cache: Cache, rows: NDArray[np.int64], size: int, device: torch.device
+) -> NDArray[np.float32]:
+    """Run a network on some rows of a cache, as they are; float32 logits (n, 1) or (n, 1, size, size)."""
+    tensors = np.stack([to_tensor(cache.images[row], size, NORMALISATION) for row in rows])
+    batch = torch.from_numpy(tensors).to(device).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        logits: NDArray[np.float32] = model(batch).float().cpu().numpy()
+    return logits
+
+
+def predict_logits(
+    model: nn.Module, cache: Cache, rows: NDArray[np.int64], size: int, device: torch.device
+) -> NDArray[np.float64]:
+    """Classifier logits of many rows in batches, float64 (n,)."""
+    parts = [
+        infer(model, cache, rows[start : start + VALIDATION_BATCH], size, device)[:, 0]
+        for start in range(0, len(rows), VALIDATION_BATCH)
+    ]
+    return np.concatenate(parts).astype(np.float64)

@@ -1,0 +1,1 @@
+"""Findings and films to files: tables, overlays, DICOM."""

@@ -1,0 +1,306 @@
+"""One HTML page for a run: the films with what was outlined, and a table of the results.
+
+The page is a single file without scripts: style and pictures are inside, nothing is fetched (a
+Content-Security-Policy says so to the browser), and every text that came with a file is escaped. It
+follows the reader's light or dark setting. Meant for some hundred films; for archives there are the
+tables.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pneumoseg.study import Finding, Image, Mask
+from pneumoseg.writing.overlay import draw_overlay
+from pneumoseg.writing.tables import printable
+from pneumoseg.writing.whole_file import whole_file
+
+THUMBNAIL_SIDE = 480
+"""Longer side of a film on the page, in pixels."""
+JPEG_QUALITY = 85
+CSP = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One film on the page; made by :func:`report_row`.
+
+    Attributes:
+        name: what the film is called on the page.
+        probability: calibrated, in [0, 1].
+        threshold: of the classifier, in [0, 1].
+        suspected: whether the film went on to stage two.
+        lesions: number of outlined lesions.
+        sides: the patient's sides they lie on, as far as known.
+        area_px: their area in source pixels.
+        area_mm2: their area in mm², or None where the spacing is unknown.
+        truth: whether there is a pneumothorax, or None where it is not known.
+        picture_jpeg: the film with its outlines, a JPEG file.
+    """
+
+    name: str
+    probability: float
+    threshold: float
+    suspected: bool
+    lesions: int
+    sides: tuple[str, ...]
+    area_px: int
+    area_mm2: float | None
+    truth: bool | None
+    picture_jpeg: bytes
+
+    @property
+    def decision(self) -> str:
+        """The decision in words."""
+        return "Suspected" if self.suspected else "Not suspected"
+
+    @property
+    def outcome(self) -> str | None:
+        """How the decision compares with the truth, in words, or None where it is not known."""
+        if self.truth is None:
+            return None
+        if self.truth:
+            return "Found" if self.suspected else "Missed"
+        return "False alarm" if self.suspected else "Passed"
+
+    @property
+    def area(self) -> str:
+        """The area in cm², in pixels where the spacing is unknown, or a dash for none."""
+        if not self.lesions:
+            return "–"
+        if self.area_mm2 is None:
+            return f"{self.area_px:,}\N{NO-BREAK SPACE}px"
+        return f"{self.area_mm2 / 100.0:.1f}\N{NO-BREAK SPACE}cm²"
+
+
+def report_row(
+    image: Image, finding: Finding, *, truth: Mask | bool | None = None, name: str | None = None
+) -> ReportRow:
+    """Prepare one film for the page; only its small picture is kept.
+
+    Args:
+        image: the film, (rows, cols).
+        finding: its result.
+        truth: the true mask on the film's grid, drawn in blue; or only whether there is a
+            pneumothorax; None where it is not known.
+        name: what to call the film; its image id by default.
+    """
+    true_mask = truth if isinstance(truth, Mask) else None
+    picture = draw_overlay(image, finding.mask, truth=true_mask, max_side=THUMBNAIL_SIDE)
+    _, jpeg = cv2.imencode(
+        ".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    sides = {lesion.side.value for lesion in finding.lesions if lesion.side is not None}
+    return ReportRow(
+        name=printable(name or finding.source.image_id),
+        probability=finding.detection.probability,
+        threshold=finding.detection.threshold,
+        suspected=finding.detection.positive,
+        lesions=len(finding.lesions),
+        sides=tuple(sorted(sides)),
+        area_px=0 if finding.mask is None else finding.mask.area_px,
+        area_mm2=None if finding.mask is None else finding.mask.area_mm2,
+        truth=bool(truth.area_px) if isinstance(truth, Mask) else truth,
+        picture_jpeg=jpeg.tobytes(),
+    )
+
+
+def write_report(
+    path: Path,
+    rows: Sequence[ReportRow],
+    *,
+    title: str,
+    introduction: str = "",
+    facts: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Write the page.
+
+    Args:
+        path: an ``.html`` file; replaced whole or not at all.
+        rows: the films, in the order of the page.
+        title: heading of the page.
+        introduction: one or two plain sentences under it.
+        facts: name and value of what made the results (bundle, versions, folder), shown at the end.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with whole_file(path) as part:
+        part.write_text(_page(rows, title, introduction, facts), encoding="utf-8")
+
+
+def _page(
+    rows: Sequence[ReportRow], title: str, introduction: str, facts: Sequence[tuple[str, str]]
+) -> str:
+    style = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
+    lead = f'<p class="lead">{_text(introduction)}</p>' if introduction else ""
+    films = "\n".join(_film(number, row) for number, row in enumerate(rows, start=1))
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{CSP}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{_text(title)}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<header>
+<h1>{_text(title)}</h1>
+{lead}
+<p class="notice">Research software, not a medical device. Not for diagnosis.</p>
+{_tiles(rows)}
+</header>
+<h2>Films</h2>
+{_legend(rows)}
+<div class="films">
+{films}
+</div>
+<h2>Table</h2>
+{_table(rows)}
+{_facts(facts)}
+<footer>Made with pneumoseg, a two-stage cascade that finds pneumothorax in chest X-rays and
+outlines it. Research software, not a medical device.</footer>
+</main>
+</body>
+</html>
+"""
+
+
+def _tiles(rows: Sequence[ReportRow]) -> str:
+    """The counts on top."""
+    known = [row for row in rows if row.truth is not None]
+    counts = [
+        ("Films", f"{len(rows)}"),
+        ("Suspected", f"{sum(row.suspected for row in rows)}"),
+        ("With an outline", f"{sum(row.lesions > 0 for row in rows)}"),
+    ]
+    if known:
+        ill = [row for row in known if row.truth]
+        well = [row for row in known if not row.truth]
+        found, passed = sum(r.suspected for r in ill), sum(not r.suspected for r in well)
+        counts.append(("Pneumothoraces found", f"{found} of {len(ill)}"))
+        counts.append(("Normal films passed", f"{passed} of {len(well)}"))
+    tiles = "".join(f"<div><dt>{name}</dt><dd>{count}</dd></div>" for name, count in counts)
+    return f'<dl class="tiles">{tiles}</dl>'
+
+
+def _legend(rows: Sequence[ReportRow]) -> str:
+    truth = ""
+    if any(row.truth is not None for row in rows):
+        truth = ', <span class="key truth"></span>the true border where one is known'
+    return (
+        f'<p class="legend"><span class="key found"></span>outlined by the cascade{truth}. '
+        "The bar is the probability of a pneumothorax; the mark on it is the threshold. "
+        "Sides are the patient's.</p>"
+    )
+
+
+def _film(number: int, row: ReportRow) -> str:
+    picture = base64.b64encode(row.picture_jpeg).decode("ascii")
+    return f"""<figure id="film-{number}">
+<div class="film"><img src="data:image/jpeg;base64,{picture}" alt="{_text(_described(row))}"></div>
+<figcaption>
+<b>{_text(row.name)}</b>
+{_bar(row)}
+<span class="detail">Probability {row.probability:.2f}, {_text(_lesions(row))}</span>
+<span class="chips">{_chips(row)}</span>
+</figcaption>
+</figure>"""
+
+
+def _table(rows: Sequence[ReportRow]) -> str:
+    with_truth = any(row.truth is not None for row in rows)
+    columns = ["Study", "Probability", "Decision", "Lesions", "Side", "Area"]
+    columns += ["Truth", "Outcome"] if with_truth else []
+    numbers = ("Lesions", "Area")
+    head = "".join(
+        f'<th scope="col"{_number_class(name in numbers)}>{name}</th>' for name in columns
+    )
+    body = "\n".join(_table_row(number, row, with_truth) for number, row in enumerate(rows, 1))
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table></div>"
+    )
+
+
+def _table_row(number: int, row: ReportRow, with_truth: bool) -> str:
+    suspected = " suspected" if row.suspected else ""
+    cells = [
+        f'<th scope="row" title="{_text(row.name)}"><a href="#film-{number}">'
+        f"{_text(row.name)}</a></th>",
+        f"<td>{_bar(row)}{row.probability:.2f}</td>",
+        f'<td><span class="chip{suspected}">{row.decision}</span></td>',
+        f'<td class="number">{row.lesions or "–"}</td>',
+        f"<td>{_text(' and '.join(row.sides)) or '–'}</td>",
+        f'<td class="number">{_text(row.area)}</td>',
+    ]
+    if with_truth:
+        truth = {True: "Pneumothorax", False: "None", None: "Not known"}[row.truth]
+        cells += [f"<td>{truth}</td>", f"<td>{_outcome(row)}</td>"]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> str:
+    if not facts:
+        return ""
+    lines = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts)
+    return f'<h2>How it was made</h2>\n<dl class="facts">{lines}</dl>'
+
+
+def _bar(row: ReportRow) -> str:
+    """Probability and threshold as a bar; hidden from screen readers, which get the number."""
+    suspected = " suspected" if row.suspected else ""
+    return (
+        f'<span class="bar{suspected}" aria-hidden="true" '
+        f'style="--p:{row.probability:.1%};--t:{row.threshold:.1%}"><i></i><u></u></span>'
+    )
+
+
+def _chips(row: ReportRow) -> str:
+    suspected = " suspected" if row.suspected else ""
+    return f'<span class="chip{suspected}">{row.decision}</span>{_outcome(row)}'
+
+
+def _outcome(row: ReportRow) -> str:
+    if row.outcome is None:
+        return ""
+    kind = "right" if row.suspected == row.truth else "wrong"
+    return f'<span class="chip {kind}">{row.outcome}</span>'
+
+
+def _lesions(row: ReportRow) -> str:
+    """What was outlined, in words."""
+    if not row.lesions:
+        return "nothing outlined" if row.suspected else "not segmented"
+    number = "1 lesion" if row.lesions == 1 else f"{row.lesions} lesions"
+    side = f" {' and '.join(row.sides)}" if row.sides else ""
+    return f"{number}{side}, {row.area}"
+
+
+def _described(row: ReportRow) -> str:
+    """The picture for those who do not see it."""
+    truth = {True: " True pneumothorax.", False: " Truly none.", None: ""}[row.truth]
+    return (
+        f"Chest X-ray {row.name}: {row.decision.lower()}, probability {row.probability:.2f}, "
+        f"{_lesions(row)}.{truth}"
+    )
+
+
+def _number_class(is_number: bool) -> str:
+    return ' class="number"' if is_number else ""
+
+
+def _text(text: str) -> str:
+    """Escape for HTML text and for double-quoted attributes."""
+    return html.escape(text, quote=True)

@@ -1,0 +1,194 @@
+"""The tables a run leaves behind, and the one record that all of them are derived from.
+
+``predictions.jsonl`` holds one record a finding (:func:`finding_record`). The two CSVs say the same
+in the format of the SIIM-ACR challenge and are derived from it (:func:`write_tables`), one record
+at a time, so that memory does not grow with the number of images. ``failures.csv`` lists what could
+not be used.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoseg import rle
+from pneumoseg.study import Finding, Lesion
+from pneumoseg.writing.whole_file import whole_file
+
+AGGREGATED_HEADER = ("ImageId", "EncodedPixels")
+SPLIT_HEADER = (*AGGREGATED_HEADER, "lesion", "area_px", "area_mm2", "score", "side")
+FAILURES_HEADER = ("path", "code", "message")
+
+_LINE_BREAKING = ("Cc", "Cs", "Zl", "Zp")  # control, lone surrogate, line and paragraph separator
+
+
+def printable(text: str) -> str:
+    r"""Show a hostile name on one line of valid UTF-8.
+
+    Control characters, line separators and bytes of a file name that are not UTF-8 become escapes
+    such as ``\n`` or ``\udcff``; every other character stays.
+    """
+    return "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(character) in _LINE_BREAKING
+        else character
+        for character in text
+    )
+
+
+def finding_record(
+    finding: Finding,
+    *,
+    segmenter_threshold: float | None = None,
+    spacing_mm: tuple[float, ...] | None = None,
+) -> dict[str, Any]:
+    """Turn a finding of a film into plain values for one line of ``predictions.jsonl``.
+
+    Args:
+        finding: a finding on a film (rows, cols).
+        segmenter_threshold: pixel threshold of the run; None where it is not known.
+        spacing_mm: the film's spacing, for a finding without a mask, which does not hold it.
+
+    Returns:
+        A dict of JSON values. ``shape`` is [rows, cols]; areas in source pixels and mm²;
+        ``area_mm2`` and ``spacing_mm`` are None where the spacing is unknown, ``side`` where the
+        side is; ``rle`` is the united mask (relative, column by column, on ``shape``) or ``"-1"``.
+        ``segmented`` tells an empty mask (stage two ran) from none (it did not).
+
+    Raises:
+        ValueError: the finding is not on a film (rows, cols).
+    """
+    mask, source, detection = finding.mask, finding.source, finding.detection
+    spacing = spacing_mm if mask is None else mask.spacing_mm
+    if len(finding.shape) != 2:
+        raise ValueError(f"tables hold films (rows, cols), got a finding on {finding.shape}")
+    return {
+        "image_id": printable(source.image_id),
+        "path": None if source.path is None else printable(str(source.path)),
+        "shape": list(finding.shape),
+        "spacing_mm": None if spacing is None else list(spacing),
+        "logit": detection.logit,
+        "probability": detection.probability,
+        "positive": detection.positive,
+        "classifier_threshold": detection.threshold,
+        "segmenter_threshold": segmenter_threshold,
+        "segmented": mask is not None,
+        "area_px": 0 if mask is None else mask.area_px,
+        "area_mm2": None if mask is None else mask.area_mm2,
+        "lesions": [_lesion_record(lesion) for lesion in finding.lesions],
+        "rle": rle.EMPTY if mask is None else rle.encode(mask.pixels),
+        "seconds": round(finding.seconds, 4),
+        "bundle": finding.provenance.bundle,
+        "bundle_version": finding.provenance.bundle_version,
+        "software_version": finding.provenance.software_version,
+        "runtime": finding.provenance.runtime,
+        "precision": finding.provenance.precision,
+        "notes": list(source.notes),
+    }
+
+
+def record_line(record: dict[str, Any]) -> str:
+    """Write a record as one line of JSON, pure ASCII, with its line end."""
+    return json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def failure_line(path: Path | str, code: str, message: str) -> str:
+    """Write one row of ``failures.csv``: always one physical line, with its line end."""
+    return _csv_line((printable(str(path)), code, printable(" ".join(message.split()))))
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """Read ``predictions.jsonl`` one record at a time, in input order."""
+    with path.open("r", encoding="ascii") as file:
+        for line in file:
+            record: dict[str, Any] = json.loads(line)
+            yield record
+
+
+def aggregated_row(record: dict[str, Any]) -> tuple[str, str]:
+    """One row of the challenge's submission: image and united mask, ``-1`` where empty."""
+    return record["image_id"], record["rle"]
+
+
+def split_rows(record: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row per lesion, numbered from 1; a single ``-1`` row where there is none.
+
+    ``area_mm2`` is empty where the spacing is unknown, ``side`` where the side is.
+    """
+    if not record["lesions"]:
+        return [(record["image_id"], rle.EMPTY, "", "", "", "", "")]
+    return [
+        (
+            record["image_id"],
+            lesion["rle"],
+            str(number),
+            str(lesion["area_px"]),
+            "" if lesion["area_mm2"] is None else f"{lesion['area_mm2']:.2f}",
+            f"{lesion['score']:.4f}",
+            lesion["side"] or "",
+        )
+        for number, lesion in enumerate(record["lesions"], start=1)
+    ]
+
+
+def write_tables(records: Iterable[dict[str, Any]], aggregated: Path, split: Path) -> None:
+    """Derive ``predictions_aggregated.csv`` and ``predictions_split.csv`` in one pass.
+
+    Args:
+        records: as :func:`finding_record` makes them; read once, order kept.
+        aggregated: where the one-row-per-image table goes.
+        split: where the one-row-per-lesion table goes.
+
+    Raises:
+        OSError: the tables cannot be written; neither is then there half.
+    """
+    with (
+        whole_file(split) as split_part,
+        whole_file(aggregated) as aggregated_part,
+        split_part.open("w", encoding="utf-8", newline="") as split_file,
+        aggregated_part.open("w", encoding="utf-8", newline="") as aggregated_file,
+    ):
+        aggregated_file.write(_csv_line(AGGREGATED_HEADER))
+        split_file.write(_csv_line(SPLIT_HEADER))
+        for record in records:
+            aggregated_file.write(_csv_line(aggregated_row(record)))
+            split_file.writelines(_csv_line(row) for row in split_rows(record))
+
+
+def failures_header() -> str:
+    """First line of ``failures.csv``, with its line end."""
+    return _csv_line(FAILURES_HEADER)
+
+
+def _lesion_record(lesion: Lesion) -> dict[str, Any]:
+    return {
+        "area_px": lesion.mask.area_px,
+        "area_mm2": lesion.mask.area_mm2,
+        "score": lesion.score,
+        "side": None if lesion.side is None else lesion.side.value,
+        "rle": _encode_small(lesion.mask.pixels),
+    }
+
+
+def _encode_small(mask: NDArray[np.bool_]) -> str:
+    """Run lengths of a mask (rows, cols) that fills few columns: only those are transposed."""
+    columns = np.flatnonzero(mask.any(axis=0))
+    if not columns.size:
+        return rle.EMPTY
+    first, last = int(columns[0]), int(columns[-1])
+    start, others = rle.encode(mask[:, first : last + 1]).split(" ", 1)
+    return f"{int(start) + first * mask.shape[0]} {others}"
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
