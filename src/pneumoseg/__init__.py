@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    """Import the public names on first use, so that ``import pneumoseg`` stays instant (PEP 562).
-    """
+    """Import the public names on first use: ``import pneumoseg`` stays instant (PEP 562)."""
     if name == "Cascade":
         from pneumoseg.pipeline_inference import Cascade
 

@@ -84,7 +84,9 @@ def lossless(values: NDArray[np.integer], precision: int, predictor: int) -> byt
     v = values.astype(int).tolist()
     for y in range(rows):
         for x in range(cols):
-            bits.put_difference((v[y][x] - _predict(v, y, x, precision, predictor) + 32768) % 65536 - 32768)
+            bits.put_difference(
+                (v[y][x] - _predict(v, y, x, precision, predictor) + 32768) % 65536 - 32768
+            )
     return b"".join(
         [
             b"\xff\xd8",

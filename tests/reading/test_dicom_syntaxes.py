@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dicom_files import RAMP, compressed, film, pillow_jpeg, write, write_every_syntax
+from jpeg_by_hand import lossless
 from pydicom import uid
 from pydicom.encaps import encapsulate
 
 from pneumoseg.errors import InputError
 from pneumoseg.reading import read
 
-NAMES = (
+NAMES = re.findall(
+    r"\S+",
     "implicit-little explicit-little explicit-big deflated rle jpeg-ls jpeg-ls-near "
     "jpeg-2000-lossless jpeg-2000 jpeg-baseline jpeg-extended-8 jpeg-extended-12 jpeg-lossless-1 "
-    "jpeg-lossless-4 jpeg-lossless-7 jpeg-lossless-sv1 htj2k-lossless htj2k"
-).split()
+    "jpeg-lossless-4 jpeg-lossless-7 jpeg-lossless-sv1 htj2k-lossless htj2k",
+)
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +167,26 @@ def test_siim_films_are_their_stored_values_over_255():
         assert image.shape == (1024, 1024)
         assert np.array_equal(image.pixels, stored.astype(np.float32) / np.float32(255))
         assert image.source.image_id == path.stem and image.spacing_mm is not None
+
+
+def test_a_file_that_ends_gdcm_ends_neither_the_run_nor_the_next_film(films, tmp_path):
+    """Without a Huffman table GDCM throws what nobody catches: its process ends, ours must not."""
+    for name in ("jpeg-lossless-1", "jpeg-extended-12"):
+        content = films[name][0].read_bytes()
+        at = content.index(b"\xff\xc4")
+        path = tmp_path / "damaged.dcm"
+        path.write_bytes(content[:at] + b"\xff\xd6" + content[at + 2 :])
+        with pytest.raises(InputError) as caught:
+            read(path)
+        assert caught.value.code == "damaged"
+        assert read(films[name][0]).source.notes == ()
+
+
+def test_signed_values_in_jpeg_lossless(tmp_path):
+    """JPEG knows no sign: -1000 of 12 bits is stored as 3096."""
+    stored = np.full((64, 64), 2000, dtype=np.uint16)
+    stored[0, :2] = 3096, 0
+    dataset = compressed(stored, 12, lossless(stored, 12, 1))
+    dataset.PixelRepresentation = 1
+    image = read(write(tmp_path / "x.dcm", dataset, uid.JPEGLosslessSV1))
+    assert image.pixels[0, :3].tolist() == pytest.approx([0, 1000 / 3000, 1])

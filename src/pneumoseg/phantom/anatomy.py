@@ -11,20 +11,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pneumoseg.phantom.intervals import FAR_MM, Array, Ellipsoid, Interval
 from pneumoseg.study import Side
-
-Array = NDArray[np.float32]
-Interval = tuple[Array, Array]
-"""Front and back depth in mm along ``y``; empty where front > back."""
-
-FAR_MM = np.float32(1e4)
-"""Depth that no body reaches: an empty interval is (FAR_MM, -FAR_MM)."""
-_TABLE_SIZE = 4096
 
 
 class Posture(enum.Enum):
@@ -37,28 +28,6 @@ class Posture(enum.Enum):
 def side_sign(side: Side) -> int:
     """-1 for the patient's right (negative x), +1 for the left."""
     return -1 if side is Side.RIGHT else 1
-
-
-@dataclass(frozen=True)
-class Ellipsoid:
-    """An ellipsoid turned by ``angle_rad`` in the coronal plane; centre and semi-axes in mm."""
-
-    centre_zyx: tuple[float, float, float]
-    axes_zyx: tuple[float, float, float]
-    angle_rad: float = 0.0
-
-    def interval(self, z: Array, x: Array) -> Interval:
-        """Depth interval over the grid of z (n,) and x (m,): two float32 (n, m)."""
-        dz = (z - self.centre_zyx[0]).astype(np.float32)[:, None]
-        dx = (x - self.centre_zyx[2]).astype(np.float32)[None, :]
-        cosine, sine = np.float32(np.cos(self.angle_rad)), np.float32(np.sin(self.angle_rad))
-        across = (cosine * dx + sine * dz) / np.float32(self.axes_zyx[2])
-        along = (cosine * dz - sine * dx) / np.float32(self.axes_zyx[0])
-        inside = 1 - across * across - along * along
-        half = np.float32(self.axes_zyx[1]) * np.sqrt(np.maximum(inside, 0))
-        centre = np.float32(self.centre_zyx[1])
-        hit = inside > 0
-        return np.where(hit, centre - half, FAR_MM), np.where(hit, centre + half, -FAR_MM)
 
 
 @dataclass(frozen=True)
@@ -99,24 +68,26 @@ class LungShape:
         """Lateral border in mm from the midline at each z (n,)."""
         v = np.clip((z - self.apex_z) / 190.0, 0, 1)
         grown = np.sqrt(1 - (1 - v) ** 2.6)
-        return (self.apex_r + (self.half_width - self.apex_r) * grown).astype(np.float32)
+        return np.asarray((self.apex_r + (self.half_width - self.apex_r) * grown), dtype=np.float32)
 
     def medial_border_r(self, z: Array) -> Array:
         """Medial border in mm from the midline at each z (n,)."""
         v = np.clip((z - self.apex_z) / 50.0, 0, 1)
         grown = np.sqrt(1 - (1 - v) ** 2)
         shift = self.shift * np.clip((z - self.apex_z) / 80.0, 0, 1)
-        return (self.apex_r - (self.apex_r - self.medial_r) * grown + shift).astype(np.float32)
+        return np.asarray(
+            (self.apex_r - (self.apex_r - self.medial_r) * grown + shift), dtype=np.float32
+        )
 
     def depth(self, z: Array) -> Array:
         """Half depth of the cavity in mm at each z (n,)."""
         v = np.clip((z - self.apex_z) / 150.0, 0, 1)
-        return (self.half_depth * (1 - (1 - v) ** 2.2) ** 0.55).astype(np.float32)
+        return np.asarray((self.half_depth * (1 - (1 - v) ** 2.2) ** 0.55), dtype=np.float32)
 
     def centre_y(self, z: Array) -> Array:
         """Middle of the cavity's depth in mm at each z (n,): the apex lies further back."""
         v = np.clip((z - self.apex_z) / 150.0, 0, 1)
-        return (12.0 * (1 - v)).astype(np.float32)
+        return np.asarray((12.0 * (1 - v)), dtype=np.float32)
 
     def dome(self, z: Array, r: Array) -> Interval:
         """Depth interval filled by the abdomen under the diaphragm over z (n,) and r (m,)."""
@@ -128,12 +99,6 @@ class LungShape:
         front = np.where(hit, self.dome_y - half, FAR_MM)
         return front.astype(np.float32), np.where(hit, self.dome_y + half, -FAR_MM).astype(
             np.float32
-        )
-
-    def dome_top_z(self, r: Array) -> Array:
-        """Highest level of the diaphragm at distance r, any shape."""
-        return np.asarray(
-            self.dome_z + self.dome_fall_r * ((r - self.dome_r) / 60.0) ** 2, dtype=np.float32
         )
 
 
@@ -225,7 +190,7 @@ def draw_anatomy(seed: int, posture: Posture, shift: float = 0.0, bullae: bool =
         left=left,
         wall=22.0 * girth + 4,
         female=female,
-        breast=float(rng.uniform(15, 55)) * girth if female else float(rng.uniform(0, 10)),
+        breast=float(rng.uniform(12, 45)) * girth if female else float(rng.uniform(0, 10)),
         heart=heart,
         stomach=stomach,
         bullae=_draw_bullae(seed, right, left) if bullae else (),
@@ -283,48 +248,3 @@ def _draw_bullae(
         centre = (z, float(rng.uniform(-10, 25)), side_sign(shape.side) * r)
         drawn.append((shape.side, Ellipsoid(centre, axes, float(rng.normal(0, 0.3)))))
     return tuple(drawn)
-
-
-@lru_cache(maxsize=1)
-def _depth_table() -> tuple[Array, Array]:
-    """Depth of the rib cage by r / lateral border, and rounding of the lung's medial edge."""
-    step = np.linspace(0, 1, _TABLE_SIZE)
-    lateral = (1 - step**2.4) ** (1 / 2.1)
-    medial = np.sqrt(1 - (1 - np.clip(step, 0, 1)) ** 5)
-    return lateral.astype(np.float32), medial.astype(np.float32)
-
-
-def cage_profile(ratio: Array) -> Array:
-    """Relative depth of the rib cage, 1 at the midline and 0 at the lateral border and beyond."""
-    return _look_up(_depth_table()[0], ratio)
-
-
-def medial_profile(ratio: Array) -> Array:
-    """Relative depth of the lung by its distance from the medial border, 0 at the border."""
-    return _look_up(_depth_table()[1], ratio)
-
-
-def _look_up(table: Array, ratio: Array) -> Array:
-    index = np.clip(ratio * (_TABLE_SIZE - 1) + 0.5, 0, _TABLE_SIZE - 1).astype(np.int32)
-    return np.asarray(table[index], dtype=np.float32)
-
-
-def overlap(first: Interval, second: Interval) -> Array:
-    """Length in mm that two depth intervals share."""
-    front, back = intersect(first, second)
-    return np.maximum(back - front, 0)
-
-
-def intersect(first: Interval, second: Interval) -> Interval:
-    """The common part of two depth intervals."""
-    return np.maximum(first[0], second[0]), np.minimum(first[1], second[1])
-
-
-def length(interval: Interval) -> Array:
-    """Length of a depth interval in mm, 0 where empty."""
-    return np.maximum(interval[1] - interval[0], 0)
-
-
-def hull(first: Interval, second: Interval) -> Interval:
-    """The smallest interval that holds both."""
-    return np.minimum(first[0], second[0]), np.maximum(first[1], second[1])

@@ -1,4 +1,4 @@
-"""One phantom patient: anatomy, posture and collapsed lungs, seen as coronal maps or as a CT volume.
+"""One phantom patient: anatomy, posture and collapsed lungs, seen as coronal maps or as CT.
 
 Both views come from the same depth intervals (:mod:`pneumoseg.phantom.anatomy`): the maps integrate
 them exactly along ``y``, the volume samples them at voxel centres.
@@ -12,21 +12,10 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from pneumoseg.phantom.anatomy import (
-    Anatomy,
-    Array,
-    Interval,
-    Posture,
-    cage_profile,
-    draw_anatomy,
-    intersect,
-    length,
-    overlap,
-    side_sign,
-)
+from pneumoseg.phantom.anatomy import Anatomy, Posture, draw_anatomy, side_sign
 from pneumoseg.phantom.collapse import Collapse, Hemithorax, Shrinkage, hemithorax, solve_shrinkage
+from pneumoseg.phantom.intervals import Array, Interval, cage_profile, intersect, length, overlap
 from pneumoseg.phantom.skeleton import Bone, bones
 from pneumoseg.phantom.vessels import VesselPoints, project_vessels, vessel_points
 from pneumoseg.study import Side
@@ -97,7 +86,7 @@ class Body:
         slope = 0.3 if self.posture is Posture.UPRIGHT else 0.05
         gradient = (1 + slope * (v - 0.5))[:, None]
         uneven = self._unevenness(z, x)
-        return np.minimum(base * gradient * uneven, _DENSEST_LUNG).astype(np.float32)
+        return np.asarray(np.minimum(base * gradient * uneven, _DENSEST_LUNG), dtype=np.float32)
 
     @cached_property
     def _noise(self) -> Array:
@@ -157,12 +146,12 @@ class Body:
 
     def _breasts(self, z: Array, x: Array) -> Array:
         anatomy = self.anatomy
-        away_x = (np.abs(x) - 0.56 * anatomy.right.half_width) / 66.0
+        away_x = (np.abs(x) - 0.6 * anatomy.right.half_width) / (0.52 * anatomy.right.half_width)
         level = 0.78 * anatomy.right.height + (0 if anatomy.female else -30)
         dz = z - level
         away_z = dz / np.where(dz > 0, 48.0, 85.0)  # hangs: a round lower edge, a long upper slope
         inside = np.maximum(1 - away_x[None, :] ** 2 - away_z[:, None] ** 2, 0)
-        return (anatomy.breast * np.sqrt(inside)).astype(np.float32)
+        return (anatomy.breast * inside**0.8).astype(np.float32)
 
     def airway(self, z: Array, x: Array) -> Interval:
         """Trachea and main bronchi over z (n,) and x (m,)."""
@@ -189,7 +178,14 @@ class Body:
         return bones(self.anatomy, z, x)
 
     def maps(self, z: Array, x: Array) -> CoronalMaps:
-        """Integrate the body along ``y`` over evenly spaced z (n,) and x (m,) in mm."""
+        """Integrate the body along ``y`` over z (n,) and x (m,) in mm, ascending.
+
+        Raises:
+            ValueError: z and x do not share one even spacing.
+        """
+        steps = np.concatenate([np.diff(z), np.diff(x)])
+        if np.ptp(steps) > 0.01 * abs(float(steps[0])):
+            raise ValueError("coronal maps need one even spacing along z and x")
         trunk, arms, fat = self.torso(z, x)
         thickness = length(trunk)
         water = SOFT_WATER * (thickness + length(arms) - overlap(trunk, arms))

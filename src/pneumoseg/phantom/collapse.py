@@ -13,19 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pneumoseg.phantom.anatomy import (
-    Anatomy,
+from pneumoseg.phantom.anatomy import Anatomy, LungShape, Posture, side_sign
+from pneumoseg.phantom.intervals import (
     Array,
     Interval,
-    LungShape,
-    Posture,
     cage_profile,
     hull,
     intersect,
     length,
     medial_profile,
     overlap,
-    side_sign,
 )
 from pneumoseg.study import Side
 
@@ -100,7 +97,7 @@ class Shrinkage:
         else:
             taper = np.clip(1 - v / 0.8, 0, 1)
         share = taper + (1 - taper) * self.amplitude**1.5
-        return (1 - 0.76 * self.amplitude * share).astype(np.float32)
+        return np.asarray((1 - 0.76 * self.amplitude * share), dtype=np.float32)
 
     def front_and_back(self, z: Array) -> tuple[Array, Array]:
         """Scale of the front and of the back half-depth at healthy level z (n,)."""
@@ -141,11 +138,11 @@ def _without(whole: Interval, first: Interval, second: Interval) -> Array:
     """Length of ``whole`` outside both others."""
     both = intersect(first, second)
     path = length(whole) - overlap(whole, first) - overlap(whole, second) + overlap(whole, both)
-    return np.maximum(path, 0)
+    return np.asarray(np.maximum(path, 0), dtype=np.float32)
 
 
 def lung_interval(shape: LungShape, shrinkage: Shrinkage | None, z: Array, r: Array) -> Interval:
-    """Depth interval of the cavity (``shrinkage`` None) or of the shrunk lung over z (n,), r (m,)."""
+    """Depth interval of the cavity (``shrinkage`` None) or the shrunk lung over z (n,), r (m,)."""
     level = z if shrinkage is None else shrinkage.healthy_z(z)
     medial, lateral = shape.medial_border_r(level)[:, None], shape.lateral_r(level)[:, None]
     inward = r[None, :] - medial
@@ -181,7 +178,8 @@ def hemithorax(
     if shrinkage is None:
         return Hemithorax(cavity, cavity, dome, dome, heart)
     lung = intersect(lung_interval(shape, shrinkage, z, r), cavity)
-    lung_dome = shape.dome((z + shrinkage.base_lift).astype(np.float32), r)
+    # The lung never dips below the diaphragm.
+    lung_dome = hull(dome, shape.dome((z + shrinkage.base_lift).astype(np.float32), r))
     return Hemithorax(cavity, lung, dome, lung_dome, heart)
 
 

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.phantom.anatomy import Anatomy, Array, side_sign
+from pneumoseg.phantom.anatomy import Anatomy, side_sign
+from pneumoseg.phantom.intervals import Array
 from pneumoseg.study import Side
 
 CHEST_TUBE, SKIN_FOLD, ECG_LEADS = "chest tube", "skin fold", "ECG leads"
@@ -114,7 +115,7 @@ class _Canvas:
             (points[:, 1] - self.x[0]) / self.step,
         )
         fixed = np.stack([columns, rows], axis=1) * (1 << _SUBPIXEL_BITS)
-        return np.rint(fixed).astype(np.int32)
+        return np.asarray(np.rint(fixed), dtype=np.int32)
 
 
 def _bezier(*points: tuple[float, float]) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,10 +15,13 @@ from pneumoseg.study import Image, Mask, Modality, Side, Source, Units
 
 MIN_MASK_MM2 = 60.0
 """A pneumothorax that projects to less than this would be invisible; its degree is raised."""
-_DEGREES = (0.008, 0.5)
+_DEGREES = (0.006, 0.32)
 """Range of most degrees; with it the projected areas resemble those of the SIIM challenge."""
-_LARGE_DEGREES = (0.45, 0.9)
-_LARGE_SHARE = 0.07
+_LARGE_DEGREES = (0.3, 0.9)
+_LARGE_SHARE = 0.05
+_PA_SHARE = 0.6
+_SUPINE_SHARE = 0.55
+"""Of the AP films: the others are taken sitting up in bed."""
 _BOTH_SIDES = 0.03
 _TENSION_FROM = 0.35
 
@@ -89,14 +92,9 @@ def make_film(
     """
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, got {seed}")
-    case, disease = np.random.default_rng([seed, 10]), np.random.default_rng([seed, 11])
-    view = "PA" if case.random() < 0.6 else "AP"
-    lying = case.random() < 0.55
-    posture = Posture.SUPINE if view == "AP" and lying else Posture.UPRIGHT
-    distractors = (odds or DistractorOdds()).draw(case)
-    coin = bool(disease.random() < 0.5)
-    drawn = _draw_collapses(disease)
-    collapses = drawn if (coin if pneumothorax is None else pneumothorax) else ()
+    truth = draw_truth(seed, pneumothorax=pneumothorax, odds=odds)
+    view, posture, distractors = truth.view, truth.posture, truth.distractors
+    collapses = truth.collapses
     while True:
         bullae = BULLAE in distractors
         body = make_body(seed, collapse=collapses, posture=posture, bullae=bullae)
@@ -117,10 +115,29 @@ def make_film(
     return PhantomFilm(
         Image(pixels, Units.UNIT_INTERVAL, (spacing, spacing), source),
         Mask(mask, (spacing, spacing)),
-        FilmTruth(seed, collapses, posture, view, distractors),
+        replace(truth, collapses=collapses),
         body,
         spacing,
     )
+
+
+def draw_truth(
+    seed: int, *, pneumothorax: bool | None = None, odds: DistractorOdds | None = None
+) -> FilmTruth:
+    """Draw what a film is to show, without making it; arguments as for :func:`make_film`.
+
+    Disease comes from a random stream of its own, so that nothing else depends on it. The degree of
+    a pneumothorax too small to see may still be raised when the film is made.
+    """
+    case, disease = np.random.default_rng([seed, 10]), np.random.default_rng([seed, 11])
+    view = "PA" if case.random() < _PA_SHARE else "AP"
+    lying = case.random() < _SUPINE_SHARE
+    posture = Posture.SUPINE if view == "AP" and lying else Posture.UPRIGHT
+    distractors = (odds or DistractorOdds()).draw(case)
+    coin = bool(disease.random() < 0.5)
+    drawn = _draw_collapses(disease)
+    collapses = drawn if (coin if pneumothorax is None else pneumothorax) else ()
+    return FilmTruth(seed, collapses, posture, view, distractors)
 
 
 def _draw_collapses(rng: np.random.Generator) -> tuple[Collapse, ...]:

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.phantom.anatomy import Array
 from pneumoseg.phantom.body import Body
 from pneumoseg.phantom.distractors import MARKER, distractor_water, print_marker
+from pneumoseg.phantom.intervals import Array
 
 WATER_ATTENUATION_PER_MM = 0.0195
 """Linear attenuation of water at about 68 keV, the mean energy behind a chest at 120 kV (NIST)."""
@@ -218,7 +218,7 @@ def _display(signal: Array, exposure: Exposure, spacing: float) -> Array:
     # A soft shoulder keeps the mediastinum below white.
     table = 0.96 * (1 - np.exp(-1.1 * table)) / (1 - np.exp(-1.1 * 1.3))
     index = np.clip(scaled * (4095 / 1.3), 0, 4095).astype(np.int32)
-    return table.astype(np.float32)[index]
+    return np.asarray(table.astype(np.float32)[index], dtype=np.float32)
 
 
 def _collimate(

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.phantom.anatomy import FAR_MM, Anatomy, Array, Interval, cage_profile
+from pneumoseg.phantom.anatomy import Anatomy
+from pneumoseg.phantom.intervals import FAR_MM, Array, Interval, cage_profile
 from pneumoseg.study import Side
 
 CORTICAL_EXTRA = np.float32(1.4)
@@ -31,7 +32,7 @@ _SUBPIXEL_BITS = 4
 
 @dataclass(frozen=True, eq=False)
 class Bone:
-    """One bone layer over a coronal grid: ``extra`` (n, m) in mm of water, spread over ``depth``."""
+    """One bone layer over a coronal grid: ``extra`` (n, m), mm of water, spread over ``depth``."""
 
     extra: Array
     depth: Interval
@@ -44,7 +45,7 @@ def bones(anatomy: Anatomy, z: Array, x: Array) -> list[Bone]:
     return layers
 
 
-def _tube(distance: Array, half_height: Array | float, thickness: float) -> Array:
+def _tube(distance: Array, half_height: NDArray[np.floating] | float, thickness: float) -> Array:
     """Extra water of an elliptical tube with a cortex, by distance from its axis in mm."""
     half = np.asarray(half_height, dtype=np.float32)
     outer = 1 - (distance / half) ** 2
@@ -64,7 +65,7 @@ def _ribs(anatomy: Anatomy, z: Array, x: Array) -> list[Bone]:
         anatomy.right.lateral_r(level)[:, None],
         anatomy.left.lateral_r(level)[:, None],
     ) + np.float32(_RIB_OUTSET_MM)
-    ratio = np.abs(x)[None, :] / width
+    ratio = (np.abs(x)[None, :] / width).astype(np.float32)
     visible = np.clip((1 - ratio) * width / 1.5, 0, 1) * crown[:, None]
     profile = cage_profile(ratio)
     half_depth = anatomy.right.depth(level)[:, None] + _RIB_OUTSET_MM
@@ -72,11 +73,11 @@ def _ribs(anatomy: Anatomy, z: Array, x: Array) -> list[Bone]:
     angle = np.arcsin(np.minimum(ratio, 1)) / np.float32(np.pi)  # 0 at the spine, 0.5 at the side
     layers = []
     step = (abs(float(z[1] - z[0])), abs(float(x[1] - x[0])))
-    for sign, turn in ((1, angle), (-1, 1 - angle)):
+    for sign, turn in ((1, angle), (-1, np.float32(1) - angle)):
         surface = centre + sign * half_depth * profile
         slope_z, slope_x = np.gradient(surface, *step)
         oblique = np.minimum(np.sqrt(1 + slope_z**2 + slope_x**2), _OBLIQUITY_LIMIT)
-        extra = _rib_sheet(anatomy, z, turn, front=sign < 0) * oblique
+        extra = _rib_sheet(anatomy, z, turn.astype(np.float32), front=sign < 0) * oblique
         near_spine = np.abs(x)[None, :] < (16 if sign > 0 else 30)
         extra = np.where(near_spine, 0, extra * visible) * np.float32(anatomy.bone)
         half = 0.5 * _RIB_THICKNESS_MM * oblique
@@ -152,7 +153,7 @@ _BLADE = (
     (4, 118),
     (-4, 70),
 )
-"""Outline of the right shoulder blade (r, z) in mm from its upper medial corner, as seen in front."""
+"""Outline of a shoulder blade (r, z) in mm from its upper medial corner, seen from in front."""
 _SPINE_OF_BLADE = ((-2, 12), (20, -2), (44, -16), (62, -14))
 
 
@@ -169,7 +170,7 @@ def _shoulder_blades(anatomy: Anatomy, z: Array, x: Array) -> Bone:
             level = np.array([p[1] for p in points]) + 22.0
             columns, rows = (sign * r - x[0]) / step, (level - z[0]) / step
             fixed = np.stack([columns, rows], axis=1) * (1 << _SUBPIXEL_BITS)
-            return np.rint(fixed).astype(np.int32)
+            return np.asarray(np.rint(fixed), dtype=np.int32)
 
         blade = pixels(_BLADE)
         thick = max(1, round(2.2 / step))

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.phantom.anatomy import Anatomy, Array, LungShape, cage_profile, side_sign
-from pneumoseg.phantom.collapse import Shrinkage
+from pneumoseg.phantom.anatomy import Anatomy, LungShape, side_sign
+from pneumoseg.phantom.collapse import Shrinkage, hemithorax
+from pneumoseg.phantom.intervals import Array, Interval, cage_profile
 from pneumoseg.study import Side
 
 _TRUNKS = 13
@@ -22,6 +23,9 @@ _GENERATIONS = 6
 _POINTS_PER_BRANCH = 14
 _FIRST_RADIUS_MM = 4.6
 _MURRAY = 2.0 ** (-1.0 / 3.0)
+_LOOKUP_MM = 2.5
+_MARGIN_MM = 3.0
+"""Vessels end this far under the surface of the lung."""
 _RADIUS_CLASSES_MM = (0.0, 0.9, 1.8, 3.2, 99.0)
 
 
@@ -42,10 +46,12 @@ def vessel_points(anatomy: Anatomy, side: Side, shrinkage: Shrinkage | None) -> 
     rng = np.random.default_rng([anatomy.vessel_seed, 0 if side is Side.RIGHT else 1])
     shape = anatomy.lung(side)
     points, radius, length = _grow(rng, shape)
-    keep = _inside(shape, points)
+    keep = _inside(anatomy, side, None, points)
     points, radius, length = points[keep], radius[keep], length[keep]
     if shrinkage is not None:
         points = _carry(shape, shrinkage, points)
+        keep = _inside(anatomy, side, shrinkage, points)
+        points, radius, length = points[keep], radius[keep], length[keep]
     zyx = points.copy()
     zyx[:, 2] *= side_sign(side)
     return VesselPoints(zyx, radius, (np.pi * radius**2 * length).astype(np.float32))
@@ -88,14 +94,27 @@ def _grow(rng: np.random.Generator, shape: LungShape) -> tuple[Array, Array, Arr
     )
 
 
-def _inside(shape: LungShape, points: Array) -> NDArray[np.bool_]:
-    """Whether each point (k, 3) lies within the healthy lung, a little under its surface."""
-    z, y, r = points.T
-    medial, lateral = shape.medial_border_r(z), shape.lateral_r(z)
-    depth = shape.depth(z) * cage_profile(np.abs(r) / lateral)
-    above = z < shape.dome_top_z(r) + shape.dome_fall_y * ((y - shape.dome_y) / 60.0) ** 2 - 2
-    within = (r > medial - 12) & (r < lateral - 5) & (np.abs(y - shape.centre_y(z)) < depth - 3)
-    return np.asarray(above & within & (z > shape.apex_z + 4), dtype=np.bool_)
+def _inside(
+    anatomy: Anatomy, side: Side, shrinkage: Shrinkage | None, points: Array
+) -> NDArray[np.bool_]:
+    """Whether each point (k, 3) as z, y, r lies within the lung, looked up on a coarse grid."""
+    shape = anatomy.lung(side)
+    z = np.arange(shape.apex_z, shape.dome_z + 110, _LOOKUP_MM, dtype=np.float32)
+    r = np.arange(-40, shape.half_width + 10, _LOOKUP_MM, dtype=np.float32)
+    x = (r * side_sign(side)).astype(np.float32)
+    sides = hemithorax(anatomy, side, shrinkage, z, x)
+    rows = np.rint((points[:, 0] - z[0]) / _LOOKUP_MM).astype(np.int64)
+    columns = np.rint((points[:, 2] - r[0]) / _LOOKUP_MM).astype(np.int64)
+    known = (rows >= 0) & (rows < z.size) & (columns >= 0) & (columns < r.size)
+    spot = (np.clip(rows, 0, z.size - 1), np.clip(columns, 0, r.size - 1))
+    y = points[:, 1]
+
+    def holds(interval: Interval, margin: float) -> NDArray[np.bool_]:
+        front, back = interval[0][spot], interval[1][spot]
+        return np.asarray((y > front + margin) & (y < back - margin), dtype=np.bool_)
+
+    lung = known & holds(sides.lung, _MARGIN_MM)
+    return np.asarray(lung & ~holds(sides.lung_dome, 0) & ~holds(sides.heart, 0), dtype=np.bool_)
 
 
 def _carry(shape: LungShape, shrinkage: Shrinkage, points: Array) -> Array:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.phantom.anatomy import Array, Interval
 from pneumoseg.phantom.body import FAT_WATER, SOFT_WATER, VESSEL_WATER, Body
+from pneumoseg.phantom.intervals import Array, Interval, intersect, length
 from pneumoseg.phantom.skeleton import Bone
 from pneumoseg.phantom.vessels import VesselPoints
 from pneumoseg.study import Image, Mask, Modality, Side, Source, Units
@@ -87,8 +87,9 @@ def make_ct(
         lungs[side], gap = _fill_side(body, side, hu, (z, y, x))
         air |= gap
     hu[_inside(body.airway(z, x), y) & (hu > AIR_HU)] = AIR_HU
+    trunk, _, _ = body.torso(z, x)
     for bone in body.bones(z, x):
-        _add_bone(hu, bone, y)
+        _add_bone(hu, bone, trunk, y)
     if noise_hu > 0:
         rng = np.random.default_rng([body.seed, 4])
         hu += rng.standard_normal(hu.shape, dtype=np.float32) * np.float32(noise_hu)
@@ -159,15 +160,19 @@ def _vessel_share(points: VesselPoints, grid: tuple[Array, Array, Array]) -> Arr
     return np.minimum(total, 1.0).reshape(shape).astype(np.float32)
 
 
-def _add_bone(hu: Array, bone: Bone, y: Array) -> None:
-    """Spread a bone's extra water over its depth interval, shared by voxels it covers in part."""
+def _add_bone(hu: Array, bone: Bone, trunk: Interval, y: Array) -> None:
+    """Spread a bone's extra water over its depth interval, shared by voxels it covers in part.
+
+    What lies outside the trunk belongs to the arms and is left out.
+    """
     step = float(y[1] - y[0])
     columns = np.flatnonzero((bone.extra > 1e-3).any(axis=0))
     if not columns.size:
         return
     chosen = slice(int(columns[0]), int(columns[-1]) + 1)
-    front, back = (side[:, None, chosen] for side in bone.depth)
+    front, back = (side[:, None, chosen] for side in intersect(bone.depth, trunk))
+    thickness = length(bone.depth)[:, None, chosen]
     low, high = y[None, :, None] - step / 2, y[None, :, None] + step / 2
     covered = np.maximum(np.minimum(back, high) - np.maximum(front, low), 0) / step
-    density = bone.extra[:, None, chosen] / np.maximum(back - front, 1e-3)
+    density = bone.extra[:, None, chosen] / np.maximum(thickness, 1e-3)
     hu[:, :, chosen] += (1000 * density * covered).astype(np.float32)

@@ -14,9 +14,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from pneumoseg.errors import InputError
 from pneumoseg.reading.dicom_acceptance import check_chest, check_frontal, check_kind
 from pneumoseg.reading.dicom_display import display
+from pneumoseg.reading.dicom_fence import fenced_dicom
 from pneumoseg.reading.dicom_pixels import decode
 from pneumoseg.reading.dicom_tags import numbers, text, texts
-from pneumoseg.reading.foreign import fenced, quiet
+from pneumoseg.reading.foreign import quiet
 from pneumoseg.study import Image, Source, Units
 
 MAX_INFLATED_BYTES = 1 << 30
@@ -59,7 +60,7 @@ def read_dicom(content: bytes, path: Path) -> Image:
 
 def _parse(content: bytes) -> Dataset:
     _check_inflated_size(content)
-    with fenced("the DICOM header cannot be read"):
+    with fenced_dicom("the DICOM header cannot be read"):
         dataset = pydicom.dcmread(io.BytesIO(content), force=True)
         has_elements = len(dataset) > 0
     if not has_elements:
@@ -73,7 +74,7 @@ def _check_inflated_size(content: bytes) -> None:
     start = _META_OFFSET + 12 + meta_length
     if DeflatedExplicitVRLittleEndian.encode() not in content[:start]:
         return
-    with fenced("the deflated data set cannot be read"):
+    with fenced_dicom("the deflated data set cannot be read"):
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         inflater.decompress(content[start:], MAX_INFLATED_BYTES)
         is_larger = bool(inflater.unconsumed_tail)

@@ -79,7 +79,7 @@ def check_kind(dataset: Dataset) -> None:
             raise InputError(
                 "the file ends within its header; copy it again from its origin", code="truncated"
             )
-        kind = f"modality {modality}" if modality else "a DICOM object"
+        kind = f"modality {modality[:16]!r}" if modality else "a DICOM object"
         raise InputError(
             f"this is {kind} and holds no image; give the film itself", code="not-an-image"
         )
@@ -144,7 +144,7 @@ def check_frontal(dataset: Dataset, notes: list[str]) -> None:
         raise _lateral(f"ViewPosition is {view}")
     for item in items(dataset, "ViewCodeSequence"):
         if text(item, "CodeValue") in LATERAL_CODES:
-            raise _lateral(f"ViewCodeSequence says {text(item, 'CodeMeaning') or 'lateral'}")
+            raise _lateral(f"ViewCodeSequence says {text(item, 'CodeMeaning')[:32] or 'lateral'}")
     orientation = texts(dataset, "PatientOrientation")
     if orientation and orientation[0][:1].upper() in ("A", "P"):
         raise _lateral(f"PatientOrientation is {'/'.join(orientation)[:16]}")

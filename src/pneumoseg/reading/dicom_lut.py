@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from pneumoseg.reading.dicom_fence import DICOM_ERRORS
 from pneumoseg.reading.dicom_tags import numbers, values
-from pneumoseg.reading.foreign import FOREIGN_ERRORS
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,5 +77,5 @@ def _entries(item: Dataset, count: int, bits: int) -> NDArray[np.uint16] | None:
 def _is_little(item: Dataset) -> bool:
     try:
         return item.original_encoding[1] is not False
-    except FOREIGN_ERRORS:
+    except DICOM_ERRORS:
         return True

@@ -18,10 +18,10 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.dicom_jpeg_extended import decode_jpeg_extended
+from pneumoseg.reading.dicom_fence import fenced_dicom
+from pneumoseg.reading.dicom_gdcm import decode_with_gdcm
 from pneumoseg.reading.dicom_tags import text, whole
 from pneumoseg.reading.film import check_size, grey_of
-from pneumoseg.reading.foreign import fenced
 from pneumoseg.reading.jpeg_header import JpegHeader, has_end, jpeg_header
 
 NATIVE = (
@@ -30,11 +30,12 @@ NATIVE = (
     uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
 )
+GDCM = "gdcm"
 _PLUGINS: dict[str, tuple[str, ...]] = {
     uid.JPEGBaseline8Bit: ("pillow",),
     uid.JPEGExtended12Bit: ("pylibjpeg",),
-    uid.JPEGLossless: ("pylibjpeg", "gdcm"),
-    uid.JPEGLosslessSV1: ("pylibjpeg", "gdcm"),
+    uid.JPEGLossless: (GDCM,),
+    uid.JPEGLosslessSV1: (GDCM,),
     uid.JPEGLSLossless: ("pyjpegls",),
     uid.JPEGLSNearLossless: ("pyjpegls",),
     uid.JPEG2000Lossless: ("pylibjpeg",),
@@ -42,7 +43,7 @@ _PLUGINS: dict[str, tuple[str, ...]] = {
     uid.HTJ2KLossless: ("pylibjpeg",),
     uid.HTJ2KLosslessRPCL: ("pylibjpeg",),
     uid.HTJ2K: ("pylibjpeg",),
-    uid.RLELossless: ("pylibjpeg", "pydicom"),
+    uid.RLELossless: ("pydicom",),  # pylibjpeg-rle panics on damaged segments
 }
 """pydicom's plugins, the first installed one is used."""
 _JPEG_FAMILY = (
@@ -55,8 +56,7 @@ _JPEG_FAMILY = (
 )
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-GDCM_DIRECTLY = "gdcm, directly"
-NEEDS_END = ("gdcm", GDCM_DIRECTLY, "pyjpegls")
+NEEDS_END = (GDCM, "pyjpegls")
 """GDCM fills a missing end in silence; CharLS takes seconds to notice it on a small image."""
 
 
@@ -98,7 +98,7 @@ def decode(dataset: Dataset, notes: list[str]) -> StoredPixels:
             ``unsupported-pixels``, ``too-small`` or ``too-large``.
     """
     layout = _layout(dataset, notes)
-    with fenced("the pixel data cannot be read"):
+    with fenced_dicom("the pixel data cannot be read"):
         data = dataset.get("PixelData")
     if not isinstance(data, bytes) or not data:
         raise InputError(
@@ -183,7 +183,7 @@ def _decode_compressed(
             "to an uncompressed or JPEG 2000 transfer syntax",
             code="no-decoder",
         )
-    with fenced("the compressed pixel data are cut short or damaged", "truncated"):
+    with fenced_dicom("the compressed pixel data are cut short or damaged", "truncated"):
         codestream = get_frame(data, 0, number_of_frames=1)
     options: dict[str, int] = {}
     bits = layout.stored
@@ -198,20 +198,26 @@ def _decode_compressed(
         raise InputError(
             "the compressed image ends early; copy it again from its origin", code="truncated"
         )
-    if plugin == GDCM_DIRECTLY:
-        values = _extended_values(codestream, layout, bits)
+    if plugin == GDCM:
+        values = _gdcm_values(codestream, layout, bits)
     else:
         values = _call_pydicom(dataset, layout, plugin, options)
     return _grey(values, layout, notes, bits)
 
 
-def _extended_values(codestream: bytes, layout: _Layout, bits: int) -> NDArray[np.integer]:
-    with fenced("the pixel data cannot be decoded"):
-        values = decode_jpeg_extended(codestream, layout.rows, layout.cols, bits)
+def _gdcm_values(codestream: bytes, layout: _Layout, bits: int) -> NDArray[np.integer]:
+    if layout.samples == 3 and layout.photometric != "RGB":
+        raise InputError(
+            f"{layout.photometric} in {layout.syntax.name[:40]} is not read; convert it to grey",
+            code="unsupported-pixels",
+        )
+    shape = (layout.rows, layout.cols, layout.samples)
+    values = decode_with_gdcm(codestream, shape, bits, str(layout.syntax))
     if not layout.signed:
         return values
-    unused = 16 - bits  # JPEG has no sign: bring the sign bit to the top and back
-    return np.asarray(np.left_shift(values, unused).view(np.int16) >> unused)
+    unused = values.dtype.itemsize * 8 - bits  # JPEG has no sign: bring its bit to the top and back
+    signed = np.dtype(f"i{values.dtype.itemsize}")
+    return np.asarray(np.left_shift(values, unused).view(signed) >> unused)
 
 
 def _checked_header(codestream: bytes, layout: _Layout) -> JpegHeader:
@@ -234,7 +240,7 @@ def _plugin(layout: _Layout, bits: int) -> str:
     names = _PLUGINS[layout.syntax]
     if layout.syntax == uid.JPEGExtended12Bit:
         if layout.samples == 1 and bits > 8:
-            return GDCM_DIRECTLY
+            return GDCM
         names = ("pillow",) if bits <= 8 else names
     available = get_decoder(layout.syntax).available_plugins
     for name in names:
@@ -257,7 +263,7 @@ def _call_pydicom(
         "bits_stored": layout.stored,
         **options,
     }
-    with fenced("the pixel data cannot be decoded"):
+    with fenced_dicom("the pixel data cannot be decoded"):
         values, _ = get_decoder(layout.syntax).as_array(
             dataset, index=0, decoding_plugin=plugin, **settings
         )

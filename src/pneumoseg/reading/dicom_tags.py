@@ -7,12 +7,14 @@ converted counts as missing; whoever needs it says so.
 from __future__ import annotations
 
 import math
+from collections.abc import MutableSequence
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 
-from pneumoseg.reading.foreign import FOREIGN_ERRORS
+from pneumoseg.reading.dicom_fence import DICOM_ERRORS
+
+MAX_CHARACTERS = 256
 
 
 def values(dataset: Dataset, keyword: str) -> tuple[Any, ...]:
@@ -21,19 +23,20 @@ def values(dataset: Dataset, keyword: str) -> tuple[Any, ...]:
         value = dataset.get(keyword)
         if value is None or (isinstance(value, (str, bytes)) and not value):
             return ()
-        if isinstance(value, (MultiValue, list, tuple)):
+        if isinstance(value, (MutableSequence, tuple)):  # MultiValue, Sequence, list
             return tuple(value)
-    except FOREIGN_ERRORS:
+    except DICOM_ERRORS:
         return ()
     return (value,)
 
 
 def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """All values as text without padding; bytes (an unknown VR) are taken as ASCII."""
+    """All values as one printable line each, unpadded; bytes (an unknown VR) are taken as ASCII."""
     found = []
     for value in values(dataset, keyword):
         text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
-        found.append(text.strip(" \0\t\r\n"))
+        # A damaged length field can make a value of half the file.
+        found.append("".join(filter(str.isprintable, text[:MAX_CHARACTERS])).strip())
     return tuple(found)
 
 

@@ -58,7 +58,14 @@ class _Collector(logging.Filter):
         return False
 
 
-logging.getLogger("pydicom").addFilter(_Collector())
+_collector = _Collector()
+
+
+def collect_from(library: str) -> None:
+    """Take the records of a library's loggers in fenced threads; call it once it is imported."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] == library:  # a filter is not inherited by the loggers below
+            logging.getLogger(name).addFilter(_collector)
 
 
 class _Silence:
@@ -111,21 +118,24 @@ def quiet() -> Iterator[list[str]]:
 
 
 @contextmanager
-def fenced(doing: str, code: str = "damaged") -> Iterator[None]:
+def fenced(
+    doing: str, code: str = "damaged", errors: tuple[type[Exception], ...] = FOREIGN_ERRORS
+) -> Iterator[None]:
     """Call a foreign decoder inside this.
 
     Args:
         doing: what failed, as in "the DICOM header cannot be read"; begins the message.
         code: of the InputError when it fails.
+        errors: what to take for a failure of the decoder.
 
     Raises:
-        InputError: the body raised one of ``FOREIGN_ERRORS``; an InputError passes unchanged.
+        InputError: the body raised one of ``errors``; an InputError passes unchanged.
     """
     try:
         with quiet():
             yield
     except InputError:
         raise
-    except FOREIGN_ERRORS as error:
+    except errors as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f"{doing}: {lines[-1].strip()[:NOTE_CHARACTERS]}", code=code) from error

@@ -62,7 +62,7 @@ class _Seen:
     def will_be_met(self, link: Path) -> bool:
         """Whether the file behind a link is listed under its own name in this same walk."""
         target = link.resolve()
-        return any(
+        return target.exists() and any(
             target.is_relative_to(root)
             and not any(part.startswith(".") for part in target.relative_to(root).parts)
             for root in self.roots

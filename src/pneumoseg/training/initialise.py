@@ -1,6 +1,7 @@
 """Where a network's first weights come from: ``--init scratch | imagenet | lite2 | PATH | BUNDLE``.
 
-Never a silent fall back: what was asked for is loaded completely, or an error names the other choices.
+Never a silent fall back: what was asked for is loaded completely, or an error names the other
+choices.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import torch
 from torch import nn
 
 from pneumoseg import classifier_efficientnet_b3, segmenter_convnext_tiny
+from pneumoseg.bundle import load_bundle
 from pneumoseg.classifier_efficientnet_b3 import EfficientNetB3Classifier
 from pneumoseg.errors import BundleError, RuntimeUnavailableError, UsageError
+from pneumoseg.runtime.torch import load_weights as load_exported_weights
 from pneumoseg.training.grow import grow_from_lite2
 
 CHOICES = "scratch, imagenet, lite2 (classifier only), a weights file (.pt), or a bundle"
@@ -67,16 +70,15 @@ def _load(model: nn.Module, init: str, stage: str, backbone: nn.Module, name: st
     if Path(init).is_file():
         load_weights(model, Path(init))
         return
-    from pneumoseg.export import weights_of_bundle
-
     try:
-        state = weights_of_bundle(init, stage)
+        bundle = load_bundle(init)
     except BundleError as error:
         raise UsageError(
             f"init {init!r} is neither a weights file nor a bundle ({error}); the choices are "
             f"{CHOICES}"
         ) from error
-    _load_state(model, {k: torch.from_numpy(v) for k, v in state.items()}, f"bundle {init}")
+    path = bundle.classifier_path if stage == "classifier" else bundle.segmenter_path
+    load_exported_weights(model, path)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

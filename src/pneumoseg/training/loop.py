@@ -1,11 +1,13 @@
-"""The training loop, read from top to bottom: sample, step, average, validate, keep the best, go on.
+"""The training loop, read from top to bottom: sample, step, average, validate, keep the best, go
+on.
 
-One loop serves both networks; what differs (network, loss, metrics) is a :class:`Task`. Devices, precision and
-several processes are Hugging Face ``accelerate``'s affair. The run folder explains itself:
+One loop serves both networks; what differs (network, loss, metrics) is a :class:`Task`. Devices,
+precision and several processes are Hugging Face ``accelerate``'s affair. The run folder explains
+itself:
 
-- ``settings.json`` the recipe; ``environment.json`` versions and device; ``metrics.json`` one record per epoch;
-- ``best.pt`` the averaged weights of the best epoch; ``curves.png`` and the task's own pictures;
-- ``last/`` the state from which a stopped run goes on.
+- ``settings.json`` the recipe; ``environment.json`` versions and device; ``metrics.json`` one
+record per epoch; - ``best.pt`` the averaged weights of the best epoch; ``curves.png`` and the
+task's own pictures; - ``last/`` the state from which a stopped run goes on.
 """
 
 from __future__ import annotations
@@ -213,7 +215,9 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """Moving average of weights and buffers, its decay warmed up so that a short run forgets its start."""
+    """Moving average of weights and buffers, its decay warmed up so that a short run forgets its
+    start.
+    """
 
     def update(averaged: torch.Tensor, current: torch.Tensor, count: Any) -> torch.Tensor:
         if not averaged.is_floating_point():
@@ -239,7 +243,9 @@ def _draw_batches(
     epoch: int,
     accelerator: Accelerator,
 ) -> Iterator[Any]:
-    """One epoch's batches, drawn with replacement by weight; the same again for the same seed and epoch."""
+    """One epoch's batches, drawn with replacement by weight; the same again for the same seed and
+    epoch.
+    """
     generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
     sampler = WeightedRandomSampler(
         weights.tolist(), recipe.schedule.films_per_epoch, replacement=True, generator=generator

@@ -35,8 +35,8 @@ def focal_loss(
 def batch_dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """One minus the soft Dice over *all* pixels of the batch.
 
-    Dice per image would give an empty prediction on an empty mask the full score and so teach the network to say
-    nothing; over the batch the healthy films only add false positives.
+    Dice per image would give an empty prediction on an empty mask the full score and so teach the
+    network to say nothing; over the batch the healthy films only add false positives.
 
     Args:
         logits: float (B, 1, S, S).

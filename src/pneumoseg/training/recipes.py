@@ -32,7 +32,8 @@ class Schedule:
     batch_size: int = 16
     """Films a step and process."""
     minutes: float = 0.0
-    """Wall-clock budget of all sessions together, 0 for none; the schedule then follows the clock."""
+    """Wall-clock budget of all sessions together, 0 for none; the schedule then follows the clock.
+    """
     learning_rate: float = 3e-4
     """Peak learning rate of AdamW."""
     weight_decay: float = 0.02
@@ -46,7 +47,8 @@ class Schedule:
     patience: int = 10
     """Epochs without a better score after which training stops."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """auto: bf16 where the device computes in it, fp32 elsewhere (slow emulation is never chosen)."""
+    """auto: bf16 where the device computes in it, fp32 elsewhere (slow emulation is never chosen).
+    """
     workers: int = 2
     """Loader processes; 0 loads in the training process."""
     threads: int = 0

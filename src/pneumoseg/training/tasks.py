@@ -1,4 +1,6 @@
-"""The two trainings: what the classifier and the segmenter each learn from, minimise, and are chosen by."""
+"""The two trainings: what the classifier and the segmenter each learn from, minimise, and are
+chosen by.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,8 @@ VALIDATION_BATCH = 16
 class Films(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Augmented films of the cache with what is to be learnt from them.
 
-    Items are float32 (1, size, size) and the target: the label, float32 (1,), or with ``masks`` the mask at the
-    input size, float32 0/1 (1, size, size).
+    Items are float32 (1, size, size) and the target: the label, float32 (1,), or with ``masks`` the
+    mask at the input size, float32 0/1 (1, size, size).
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class Films(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def mask_to_input(mask: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """Bring a 0/1 mask of the grid to the network's size: float32 0/1 (1, size, size), half covered is 1."""
+    """Bring a 0/1 mask of the grid to the network's size: float32 0/1 (1, size, size), half covered
+    is 1.
+    """
     covered = to_tensor(mask * np.uint8(255), size, Normalisation(mean=0.0, std=1.0))
     return (covered >= 0.5).astype(np.float32)
 
@@ -71,7 +75,8 @@ def mask_to_input(mask: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
 def sampling_weights(
     cache: Cache, rows: NDArray[np.int64], positive_share: float, recipe: Recipe
 ) -> NDArray[np.float64]:
-    """Weights of a ``WeightedRandomSampler``: positives drawn with the asked share, sources as the recipe says.
+    """Weights of a ``WeightedRandomSampler``: positives drawn with the asked share, sources as the
+    recipe says.
 
     Returns:
         float64 (n,), summing to 1.
@@ -238,7 +243,9 @@ class SegmenterTask:
         return True
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Lesion Dice on positives (the score) at the network's size, and image-level accuracy on all."""
+        """Lesion Dice on positives (the score) at the network's size, and image-level accuracy on
+        all.
+        """
         said, dices = [], []
         for start in range(0, len(self.validation), VALIDATION_BATCH):
             rows = self.validation[start : start + VALIDATION_BATCH]
@@ -276,7 +283,9 @@ def _rows(cache: Cache, part: str) -> NDArray[np.int64]:
 def infer(
     model: nn.Module, cache: Cache, rows: NDArray[np.int64], size: int, device: torch.device
 ) -> NDArray[np.float32]:
-    """Run a network on some rows of a cache, as they are; float32 logits (n, 1) or (n, 1, size, size)."""
+    """Run a network on some rows of a cache, as they are; float32 logits (n, 1) or (n, 1, size,
+    size).
+    """
     tensors = np.stack([to_tensor(cache.images[row], size, NORMALISATION) for row in rows])
     batch = torch.from_numpy(tensors).to(device).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():

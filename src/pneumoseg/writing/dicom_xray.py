@@ -6,6 +6,7 @@ here is read back by :mod:`pneumoseg.reading` to the very same brightness.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    RE_VALID_UID,
     UID,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
@@ -102,7 +104,8 @@ def _check(pixels: NDArray[np.uint16] | NDArray[np.uint8], header: XrayHeader) -
             f"photometric must be MONOCHROME1 or MONOCHROME2, not {header.photometric!r}"
         )
     for name in ("sop_instance_uid", "study_instance_uid", "series_instance_uid"):
-        if not UID(getattr(header, name)).is_valid:
+        uid = getattr(header, name)
+        if len(uid) > 64 or not re.fullmatch(RE_VALID_UID, uid):  # PS3.5 9.1
             raise ValueError(f"{name} {getattr(header, name)!r} is not a DICOM UID")
 
 

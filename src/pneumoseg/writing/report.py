@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from pneumoseg import rle
 from pneumoseg.study import Finding, Image, Mask
 from pneumoseg.writing.overlay import draw_overlay
-from pneumoseg.writing.tables import printable
+from pneumoseg.writing.tables import finding_record, printable
 from pneumoseg.writing.whole_file import whole_file
 
 THUMBNAIL_SIDE = 480
@@ -93,21 +95,35 @@ def report_row(
             pneumothorax; None where it is not known.
         name: what to call the film; its image id by default.
     """
+    return report_row_of_record(image, finding_record(finding), truth=truth, name=name)
+
+
+def report_row_of_record(
+    image: Image,
+    record: Mapping[str, Any],
+    *,
+    truth: Mask | bool | None = None,
+    name: str | None = None,
+) -> ReportRow:
+    """Make the same as :func:`report_row` from a line of ``predictions.jsonl``."""
     true_mask = truth if isinstance(truth, Mask) else None
-    picture = draw_overlay(image, finding.mask, truth=true_mask, max_side=THUMBNAIL_SIDE)
+    rows, cols = image.shape
+    mask = Mask(rle.decode(record["rle"], (rows, cols)), image.spacing_mm)
+    picture = draw_overlay(
+        image, mask if record["segmented"] else None, truth=true_mask, max_side=THUMBNAIL_SIDE
+    )
     _, jpeg = cv2.imencode(
         ".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     )
-    sides = {lesion.side.value for lesion in finding.lesions if lesion.side is not None}
     return ReportRow(
-        name=printable(name or finding.source.image_id),
-        probability=finding.detection.probability,
-        threshold=finding.detection.threshold,
-        suspected=finding.detection.positive,
-        lesions=len(finding.lesions),
-        sides=tuple(sorted(sides)),
-        area_px=0 if finding.mask is None else finding.mask.area_px,
-        area_mm2=None if finding.mask is None else finding.mask.area_mm2,
+        name=printable(name or record["image_id"]),
+        probability=record["probability"],
+        threshold=record["classifier_threshold"],
+        suspected=record["positive"],
+        lesions=len(record["lesions"]),
+        sides=tuple(sorted({lesion["side"] for lesion in record["lesions"] if lesion["side"]})),
+        area_px=record["area_px"],
+        area_mm2=record["area_mm2"],
         truth=bool(truth.area_px) if isinstance(truth, Mask) else truth,
         picture_jpeg=jpeg.tobytes(),
     )

@@ -1,0 +1,191 @@
+"""The command line: ``pneumoseg COMMAND``.
+
+Each command is a settings dataclass (its defaults, types and help in one place) and a function in
+:mod:`pneumoseg.commands`; this module only finds the command, reads its settings from a TOML file
+and from flags, and turns errors into one sentence and an exit code: 0 done, 1 some inputs failed, 2
+the call was wrong.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pneumoseg import __version__
+from pneumoseg.errors import PneumosegError, UsageError
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+SETTINGS_FLAG = "--settings"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: where its settings are, what runs it, and its line in the help."""
+
+    settings: str
+    """``module:class`` of the settings dataclass."""
+    run: str
+    """Name of the function in :mod:`pneumoseg.commands`."""
+    summary: str
+    """One line."""
+    positional: bool = False
+    """Whether required settings are given without a flag."""
+
+
+COMMANDS = {
+    "demo": Command(
+        "pneumoseg.demo:DemoSettings", "demo", "twelve phantom studies, outlined, on one page"
+    ),
+    "predict": Command(
+        "pneumoseg.prediction_run:PredictSettings",
+        "predict",
+        "run the cascade over files and folders",
+        positional=True,
+    ),
+    "page": Command(
+        "pneumoseg.run_page:PageSettings", "page", "make the HTML page of a run", positional=True
+    ),
+    "evaluate": Command(
+        "pneumoseg.evaluate:EvaluateSettings", "evaluate", "compare a run with the true masks"
+    ),
+    "check": Command(
+        "pneumoseg.check:CheckSettings", "check", "does this installation answer as recorded?"
+    ),
+    "phantom": Command(
+        "pneumoseg.phantom:PhantomSettings", "phantom", "make phantom films in the SIIM layout"
+    ),
+    "prepare": Command(
+        "pneumoseg.training.prepare:PrepareSettings", "prepare", "make the training cache"
+    ),
+    "train classifier": Command(
+        "pneumoseg.training.recipes:ClassifierRecipe", "train_classifier", "train stage one"
+    ),
+    "train segmenter": Command(
+        "pneumoseg.training.recipes:SegmenterRecipe", "train_segmenter", "train stage two"
+    ),
+    "calibrate": Command(
+        "pneumoseg.training.calibrate:CalibrateSettings",
+        "calibrate",
+        "turn two trained networks into a bundle",
+    ),
+}
+"""Every command, in the order of the help."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except PneumosegError as error:
+        _say(f"pneumoseg: {error}")
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        _say("pneumoseg: interrupted; the same call goes on where it stopped")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as with `| head`
+        sys.stderr.close()
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return 0 if words else EXIT_USAGE
+    if words[0] == "--version":
+        sys.stdout.write(f"pneumoseg {__version__}\n")
+        return 0
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in COMMANDS:
+            return _run(name, COMMANDS[name], words[length:])
+    if words[0] == "train":
+        raise UsageError("train what? pneumoseg train classifier, or pneumoseg train segmenter")
+    raise UsageError(f"there is no command {words[0]!r}; pneumoseg --help lists them")
+
+
+def _run(name: str, command: Command, words: list[str]) -> int:
+    import tyro
+
+    settings_class = _find(command.settings)
+    overwrite, words = _take_switch(words, "--overwrite", settings_class)
+    path, words = _take_settings(words)
+    default = tyro.MISSING_NONPROP
+    if path is not None:
+        from pneumoseg.settings import load_settings
+
+        default = load_settings(settings_class, path)
+    settings = tyro.cli(
+        settings_class,
+        args=words,
+        prog=f"pneumoseg {name}",
+        description=_description(name, command),
+        default=default,
+        config=(tyro.conf.PositionalRequiredArgs,) if command.positional else (),
+    )
+    run: Callable[..., int] = _find(f"pneumoseg.commands:{command.run}")
+    return run(settings, overwrite=True) if overwrite else run(settings)
+
+
+def _find(where: str) -> Any:
+    """Import ``module:name``; a missing extra is a clear error, not a traceback."""
+    module, _, name = where.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("pneumoseg"):
+            raise
+        raise UsageError(
+            f"this command needs the package {error.name}, which is not installed; "
+            "pip install 'pneumoseg[train]'"
+        ) from error
+
+
+def _take_settings(words: list[str]) -> tuple[Path | None, list[str]]:
+    """Take ``--settings FILE`` (or ``--settings=FILE``) out of the words."""
+    for index, word in enumerate(words):
+        if word.startswith(SETTINGS_FLAG + "="):
+            return Path(word.partition("=")[2]), words[:index] + words[index + 1 :]
+        if word == SETTINGS_FLAG:
+            if index + 1 == len(words):
+                raise UsageError("--settings needs a TOML file behind it")
+            return Path(words[index + 1]), words[:index] + words[index + 2 :]
+    return None, words
+
+
+def _take_switch(words: list[str], flag: str, settings_class: type) -> tuple[bool, list[str]]:
+    """Take a switch out of the words where the settings do not have it as a field of their own."""
+    if flag not in words or flag.strip("-") in getattr(settings_class, "__dataclass_fields__", {}):
+        return False, words
+    return True, [word for word in words if word != flag]
+
+
+def _description(name: str, command: Command) -> str:
+    return (
+        f"{command.summary[0].upper()}{command.summary[1:]}. "
+        f"Every option can also stand in a TOML file: pneumoseg {name} {SETTINGS_FLAG} FILE.toml"
+    )
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}}{command.summary}" for name, command in COMMANDS.items()]
+    return (
+        "usage: pneumoseg COMMAND [options]      pneumoseg COMMAND --help\n\n"
+        "Finds pneumothorax in chest X-rays and outlines it. Research software, not a medical "
+        "device.\n\n" + "\n".join(lines) + "\n\n"
+        "exit codes: 0 done, 1 some inputs could not be used (failures.csv), 2 the call was wrong\n"
+    )
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(message + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Preparing data, training both networks, calibrating and making a bundle (extra ``train``)."""
