@@ -1,7 +1,8 @@
 """Stage one, the filter: EfficientNet-B3 with one grey channel and one logit.
 
-The network and nothing else: how it starts is :mod:`pneumoseg.training.initialise`, how it is trained
-:mod:`pneumoseg.training.tasks`. Source: Tan and Le, «EfficientNet», ICML 2019 (arXiv 1905.11946), as built by timm.
+The network and nothing else: how it starts is :mod:`pneumoseg.training.initialise`, how it is
+trained :mod:`pneumoseg.training.tasks`. Source: Tan and Le, «EfficientNet», ICML 2019 (arXiv
+1905.11946), as built by timm.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ BACKBONE = "efficientnet_b3"
 
 
 class EfficientNetB3Classifier(nn.Module):
-    """«Does this film contain a pneumothorax?»
+    """The filter: does this film contain a pneumothorax?
 
     Args:
         drop_rate: dropout before the last layer.
@@ -37,7 +38,8 @@ class EfficientNetB3Classifier(nn.Module):
         """Classify a batch.
 
         Args:
-            image: float (B, 1, S, S), normalised by the bundle's ``Normalisation``; S a multiple of 32.
+            image: float (B, 1, S, S), normalised by the bundle's ``Normalisation``; S a multiple of
+                32.
 
         Returns:
             float (B, 1), raw logits: the sigmoid is the uncalibrated probability.

@@ -35,6 +35,8 @@ class Command:
     """One line."""
     positional: bool = False
     """Whether required settings are given without a flag."""
+    without_file: str = ""
+    """``module:class`` of what is read from flags alone, where the settings are too many for it."""
 
 
 COMMANDS = {
@@ -60,7 +62,10 @@ COMMANDS = {
         "pneumoseg.phantom:PhantomSettings", "phantom", "make phantom films in the SIIM layout"
     ),
     "prepare": Command(
-        "pneumoseg.training.prepare:PrepareSettings", "prepare", "make the training cache"
+        "pneumoseg.training.prepare:PrepareSettings",
+        "prepare",
+        "make the training cache",
+        without_file="pneumoseg.training.prepare:OneSource",
     ),
     "train classifier": Command(
         "pneumoseg.training.recipes:ClassifierRecipe", "train_classifier", "train stage one"
@@ -112,9 +117,9 @@ def _dispatch(words: list[str]) -> int:
 def _run(name: str, command: Command, words: list[str]) -> int:
     import tyro
 
-    settings_class = _find(command.settings)
-    overwrite, words = _take_switch(words, "--overwrite", settings_class)
     path, words = _take_settings(words)
+    settings_class = _find((path is None and command.without_file) or command.settings)
+    overwrite, words = _take_switch(words, "--overwrite", settings_class)
     default = tyro.MISSING_NONPROP
     if path is not None:
         from pneumoseg.settings import load_settings

@@ -1,4 +1,4 @@
-"""What each command does at the terminal: progress while it works, a short table when it is done."""
+"""What each command does at the terminal: progress while it works, a short table at the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pneumoseg.run_page import PageSettings
     from pneumoseg.training.calibrate import CalibrateSettings
     from pneumoseg.training.loop import Task
-    from pneumoseg.training.prepare import PrepareSettings
+    from pneumoseg.training.prepare import OneSource, PrepareSettings
     from pneumoseg.training.recipes import ClassifierRecipe, SegmenterRecipe
 
 EXIT_OK, EXIT_SOME_FAILED = 0, 1
@@ -138,11 +138,14 @@ def phantom(settings: PhantomSettings) -> int:
     return EXIT_OK
 
 
-def prepare(settings: PrepareSettings, *, overwrite: bool = False) -> int:
+def prepare(settings: PrepareSettings | OneSource, *, overwrite: bool = False) -> int:
     """Make the training cache."""
     from pneumoseg.training.dataset import FAILURES_FILE
+    from pneumoseg.training.prepare import OneSource
     from pneumoseg.training.prepare import prepare as make_cache
 
+    if isinstance(settings, OneSource):
+        settings = settings.settings()
     with _bar("preparing films") as bar:
         cache = make_cache(settings, overwrite=overwrite, on_progress=bar)
     header = ("part", "films", "positive", "patients")

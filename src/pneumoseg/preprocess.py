@@ -25,9 +25,7 @@ GRID_SIZE = 512
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a film of ``rows`` × ``cols`` lies on the square grid after letterboxing: the box it
-    fills, in grid pixels.
-    """
+    """Where a film of ``rows`` × ``cols`` lies on the grid: the box it fills, in grid pixels."""
 
     rows: int
     cols: int
@@ -85,8 +83,10 @@ def to_grid(image: Image) -> tuple[NDArray[np.uint8], Placement]:
 
 
 def mask_to_grid(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Letterbox a mask like its film: uint8 (512, 512) of 0 and 1, a grid pixel is 1 where at least
-    half is covered.
+    """Letterbox a mask like its film.
+
+    Returns:
+        uint8 (512, 512) of 0 and 1: a grid pixel is 1 where at least half of it is covered.
     """
     rows, cols = mask.shape
     placement = Placement.letterbox(rows, cols)
@@ -128,9 +128,7 @@ def to_source_grid(probabilities: NDArray[np.float32], placement: Placement) -> 
     Returns:
         float32 (rows, cols) in [0, 1]. Threshold it after this step, never before.
     """
-    grid = probabilities
-    if grid.shape != (GRID_SIZE, GRID_SIZE):
-        grid = cv2.resize(grid, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_LINEAR)
+    grid = _resize(probabilities, GRID_SIZE, GRID_SIZE)
     film = grid[
         placement.top : placement.top + placement.height,
         placement.left : placement.left + placement.width,

@@ -31,16 +31,21 @@ def encode(mask: NDArray[np.bool_]) -> str:
     """
     if mask.ndim != 2:
         raise ValueError(f"a mask must be (rows, cols), not {mask.shape}")
-    columns = np.ascontiguousarray(mask.T, dtype=np.bool_).reshape(-1)  # (cols * rows,)
+    used = np.flatnonzero(mask.any(axis=0))
+    if not used.size:
+        return EMPTY
+    # Only the columns from the first to the last touched one: transposing them is what costs time.
+    first, last = int(used[0]), int(used[-1]) + 1
+    columns = np.ascontiguousarray(mask[:, first:last].T, dtype=np.bool_).reshape(-1)
     edges = np.flatnonzero(columns[1:] != columns[:-1]) + 1
-    if columns.size and columns[0]:
+    if columns[0]:
         edges = np.concatenate(([0], edges))
     if edges.size % 2:
         edges = np.concatenate((edges, [columns.size]))
-    if not edges.size:
-        return EMPTY
-    # Edges alternate run start, run end: their differences alternate length, gap, length, ...
-    return " ".join(map(str, np.diff(edges, prepend=0).tolist()))
+    # Edges alternate run start, run end: their differences alternate start or gap, length, ...
+    numbers = np.diff(edges, prepend=0)
+    numbers[0] += first * mask.shape[0]
+    return " ".join(map(str, numbers.tolist()))
 
 
 def is_empty(text: str) -> bool:
@@ -63,15 +68,20 @@ def decode(text: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
             past the grid.
     """
     rows, cols = shape
-    flat = np.zeros(rows * cols, dtype=np.bool_)
+    mask = np.zeros((rows, cols), dtype=np.bool_)
     if is_empty(text):
-        return flat.reshape(rows, cols)
-    starts, ends = _runs(text, flat.size)
-    steps = np.zeros(flat.size + 1, dtype=np.int8)
-    np.add.at(steps, starts, 1)  # touching runs share an index: start of one is the end of another
-    np.add.at(steps, ends, -1)
-    np.cumsum(steps[:-1], out=steps[:-1])
-    return np.ascontiguousarray(steps[:-1].astype(np.bool_).reshape(cols, rows).T)
+        return mask
+    starts, ends = _runs(text, mask.size)
+    # Only the columns from the first to the last touched one are filled and transposed.
+    first, last = int(starts[0]) // rows, -(-int(ends[-1]) // rows)
+    edges = np.empty(2 * starts.size + 2, dtype=np.int64)
+    edges[0], edges[-1] = first * rows, last * rows
+    edges[1:-1:2], edges[2:-1:2] = starts, ends
+    inside = np.zeros(edges.size - 1, dtype=np.bool_)
+    inside[1::2] = True  # gap, run, gap, run, ..., gap; touching runs leave a gap of no pixels
+    columns = np.repeat(inside, np.diff(edges)).reshape(last - first, rows)  # (cols, rows)
+    mask[:, first:last] = columns.T
+    return mask
 
 
 def decode_union(texts: Iterable[str], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -84,8 +94,7 @@ def decode_union(texts: Iterable[str], shape: tuple[int, int]) -> NDArray[np.boo
 
 
 def _runs(text: str, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Absolute starts and ends (exclusive) of the runs, checked against a grid of ``size`` pixels.
-    """
+    """Absolute starts and ends (exclusive), checked against a grid of ``size`` pixels."""
     words = text.split()
     try:
         numbers = np.array(words, dtype=np.int64)
@@ -95,7 +104,8 @@ def _runs(text: str, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ) from error
     if numbers.size == 0 or numbers.size % 2:
         raise RunLengthError(
-            f"run lengths come in pairs 'start length' (or -1 for no mask), got {numbers.size} numbers"
+            "run lengths come in pairs 'start length' (or -1 for no mask), "
+            f"got {numbers.size} numbers"
         )
     if (numbers[0::2] < 0).any() or (numbers[1::2] < 1).any():
         raise RunLengthError("run lengths need starts of 0 or more and lengths of 1 or more")
@@ -106,6 +116,7 @@ def _runs(text: str, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     edges = np.cumsum(numbers)
     if edges[-1] > size:
         raise RunLengthError(
-            f"the runs end at pixel {int(edges[-1])} but the grid has {size}; were they written on another size?"
+            f"the runs end at pixel {int(edges[-1])} but the grid has {size}; "
+            "were they written on another size?"
         )
     return edges[0::2], edges[1::2]

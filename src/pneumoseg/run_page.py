@@ -1,5 +1,4 @@
-"""The HTML page of a finished prediction run: films read again, outlines taken from the run's
-records.
+"""The HTML page of a finished run: films read again, outlines taken from the run's records.
 
 The networks are not run: a page can be made long after the run, as long as the films lie where they
 lay.

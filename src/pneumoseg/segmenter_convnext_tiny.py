@@ -1,9 +1,10 @@
 """Stage two, the detector: a U-Net whose encoder is ConvNeXt-Tiny.
 
-The encoder's stem divides the resolution by four at once and so leaves no skip at 1/1 and 1/2, where the pleural line,
-one or two pixels wide, lives. A shallow branch of three convolutions reads the film at full and half resolution and
-gives the decoder those two skips. Sources: Liu et al., «A ConvNet for the 2020s», CVPR 2022 (arXiv 2201.03545), as
-built by timm; Ronneberger et al., «U-Net», MICCAI 2015 (arXiv 1505.04597); residual blocks after He et al. 2016.
+The encoder's stem divides the resolution by four at once and so leaves no skip at 1/1 and 1/2,
+where the pleural line, one or two pixels wide, lives. A shallow branch of three convolutions reads
+the film at full and half resolution and gives the decoder those two skips. Sources: Liu et al., «A
+ConvNet for the 2020s», CVPR 2022 (arXiv 2201.03545), as built by timm; Ronneberger et al., «U-Net»,
+MICCAI 2015 (arXiv 1505.04597); residual blocks after He et al. 2016.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from torch import nn
 
 BACKBONE = "convnext_tiny"
 """timm's name of the encoder; its default pretrained tag is what ``--init imagenet`` downloads."""
+
+ENCODER_CHANNELS = (96, 192, 384, 768)
+"""Output channels of ConvNeXt-Tiny at 1/4, 1/8, 1/16 and 1/32 of the input."""
 
 DECODER_CHANNELS = (256, 128, 64, 32, 16)
 """Output channels of the decoder at 1/16, 1/8, 1/4, 1/2 and 1/1 of the input."""
@@ -60,7 +64,7 @@ class ShallowBranch(nn.Module):
 
 
 class ConvNeXtTinyUNet(nn.Module):
-    """«Where exactly is it?» One logit per pixel of the input.
+    """The detector: where exactly is it? One logit per pixel of the input.
 
     Args:
         drop_path_rate: stochastic depth of the encoder's blocks.
@@ -78,9 +82,9 @@ class ConvNeXtTinyUNet(nn.Module):
             drop_path_rate=drop_path_rate,
         )
         self.shallow = ShallowBranch() if shallow_skips else None
-        skips = [*reversed(self.encoder.feature_info.channels()[:-1])]  # 384, 192, 96
+        skips = [*reversed(ENCODER_CHANNELS[:-1])]
         skips += list(SHALLOW_CHANNELS) if shallow_skips else [0, 0]
-        inputs = [self.encoder.feature_info.channels()[-1], *DECODER_CHANNELS[:-1]]
+        inputs = [ENCODER_CHANNELS[-1], *DECODER_CHANNELS[:-1]]
         self.decoder = nn.ModuleList(
             ResidualConvBlock(below + skip, out)
             for below, skip, out in zip(inputs, skips, DECODER_CHANNELS, strict=True)
@@ -91,7 +95,8 @@ class ConvNeXtTinyUNet(nn.Module):
         """Segment a batch.
 
         Args:
-            image: float (B, 1, S, S), normalised by the bundle's ``Normalisation``; S a multiple of 32.
+            image: float (B, 1, S, S), normalised by the bundle's ``Normalisation``; S a multiple of
+                32.
 
         Returns:
             float (B, 1, S, S), raw logits: the sigmoid is the probability of pneumothorax.

@@ -91,7 +91,8 @@ class Image:
         if self.spacing_mm is not None:
             if len(self.spacing_mm) != self.pixels.ndim:
                 raise ValueError(
-                    f"one spacing per axis: {self.pixels.ndim} axes, {len(self.spacing_mm)} spacings"
+                    f"one spacing per axis: {self.pixels.ndim} axes, "
+                    f"{len(self.spacing_mm)} spacings"
                 )
             if not all(np.isfinite(s) and s > 0 for s in self.spacing_mm):
                 raise ValueError(f"spacings must be positive millimetres, not {self.spacing_mm}")
@@ -104,9 +105,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Detection:
-    """What stage one said: raw logit, calibrated probability in [0, 1], and the threshold it is
-    held against.
-    """
+    """What stage one said: raw logit, calibrated probability in [0, 1], and its threshold."""
 
     logit: float
     probability: float
@@ -126,8 +125,11 @@ class Detection:
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """A binary mask on the source grid, bool (rows, cols) or (slices, rows, cols), with the image's
-    spacing.
+    """A binary mask on the source grid.
+
+    Attributes:
+        pixels: bool (rows, cols) or (slices, rows, cols).
+        spacing_mm: the image's spacing along each axis, or None.
     """
 
     pixels: NDArray[np.bool_]
@@ -148,9 +150,7 @@ class Mask:
 
     @property
     def area_mm2(self) -> float | None:
-        """Area in mm², or None where the spacing is unknown; X-ray only (a projection, at the
-        detector).
-        """
+        """Area in mm² at the detector; None where the spacing is unknown, and for CT."""
         if self.spacing_mm is None or self.pixels.ndim != 2:
             return None
         return self.area_px * self.spacing_mm[0] * self.spacing_mm[1]
@@ -165,9 +165,7 @@ class Mask:
 
 @dataclass(frozen=True, eq=False)
 class Lesion:
-    """One connected component: its mask on the source grid, mean probability inside it, and the
-    patient's side.
-    """
+    """One connected component: its mask, the mean probability inside it, the patient's side."""
 
     mask: Mask
     score: float

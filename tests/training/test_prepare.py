@@ -19,7 +19,7 @@ from pneumoseg.errors import DataError, UsageError
 from pneumoseg.settings import load_settings
 from pneumoseg.training import prepare as prepare_module
 from pneumoseg.training.dataset import Cache
-from pneumoseg.training.prepare import PrepareSettings, SourceSettings, prepare
+from pneumoseg.training.prepare import OneSource, PrepareSettings, SourceSettings, prepare
 from pneumoseg.training.splits import Fractions
 
 _REAL = Path(__file__).parents[2].parent / "shared" / "data" / "siim"
@@ -260,7 +260,7 @@ def test_nothing_usable_says_the_first_reasons(tmp_path: Path) -> None:
 _SCRIPT = """
 import sys, time
 from pathlib import Path
-from pneumoseg.training.prepare import PrepareSettings, prepare
+from pneumoseg.training.prepare import OneSource, prepare
 
 def report(done, total):
     print(done, flush=True)
@@ -269,10 +269,10 @@ def report(done, total):
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    settings = PrepareSettings.of_one_source(
+    one = OneSource(
         folder / "images", folder / "masks.csv", folder / "cache", workers=int(sys.argv[2])
     )
-    prepare(settings, on_progress=report)
+    prepare(one.settings(), on_progress=report)
 """
 
 
@@ -318,17 +318,17 @@ def test_a_killed_run_goes_on_where_it_was(
         lambda tables, path: read.append(path) or original(tables, path),
     )
     progress: list[tuple[int, int]] = []
-    settings = PrepareSettings.of_one_source(
+    settings = OneSource(
         tmp_path / "images", tmp_path / "masks.csv", cache_folder, workers=1
-    )
+    ).settings()
     cache = prepare(settings, on_progress=lambda done, total: progress.append((done, total)))
     assert [path.stem for path in read] == names[64:]
     assert progress == [(64, 80), (80, 80)]
     assert [row.image_id for row in cache.rows] == names
     assert cache.labels.tolist() == [int(number % 3 == 0) for number in range(80)]
-    once = PrepareSettings.of_one_source(
+    once = OneSource(
         tmp_path / "images", tmp_path / "masks.csv", tmp_path / "once", workers=1
-    )
+    ).settings()
     assert np.array_equal(prepare(once).images, cache.images)
     assert np.array_equal(cache.masks, Cache.open(tmp_path / "once").masks)
     assert sorted(path.name for path in cache_folder.iterdir()) == [
@@ -418,14 +418,14 @@ def test_real_dicom_and_its_mirror_agree(tmp_path: Path) -> None:
     masks, table = _REAL / "train-rle.csv", _REAL / "manifest.csv"
     caches = [
         prepare(
-            PrepareSettings.of_one_source(
+            OneSource(
                 tmp_path / name,
                 masks,
                 tmp_path / f"cache-{name}",
                 table=table,
                 mask_grid=grid,
                 workers=1,
-            )
+            ).settings()
         )
         for name, grid in (("dicom", None), ("images", 1024))
     ]

@@ -74,7 +74,7 @@ def _draw_affine(settings: AugmentSettings, rng: np.random.Generator) -> NDArray
     centre = (GRID_SIZE - 1) / 2
     angle = rng.uniform(-settings.rotate_degrees, settings.rotate_degrees)
     scale = 1 + rng.uniform(-settings.scale, settings.scale)
-    affine = np.asarray(cv2.getRotationMatrix2D((centre, centre), angle, scale))
+    affine = np.asarray(cv2.getRotationMatrix2D((centre, centre), angle, scale), np.float64)
     affine[:, 2] += rng.uniform(-settings.shift, settings.shift, size=2) * GRID_SIZE
     if rng.random() < settings.flip:
         flip = np.array([[-1.0, 0.0, GRID_SIZE - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
@@ -88,7 +88,8 @@ def _draw_table(settings: AugmentSettings, rng: np.random.Generator) -> NDArray[
     level = level ** np.exp(rng.uniform(-settings.gamma, settings.gamma))
     level = (level - 0.5) * (1 + rng.uniform(-settings.contrast, settings.contrast)) + 0.5
     level = level + rng.uniform(-settings.brightness, settings.brightness)
-    return np.rint(np.clip(level, 0, 1) * 255).astype(np.uint8)
+    table: NDArray[np.uint8] = np.rint(np.clip(level, 0, 1) * 255).astype(np.uint8)
+    return table
 
 
 def _degrade(

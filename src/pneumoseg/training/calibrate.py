@@ -168,7 +168,7 @@ def _figures(
     settings: CalibrateSettings,
 ) -> tuple[CardFigure, ...]:
     everyone = np.ones(len(labels), dtype=np.bool_)
-    statistics = (
+    statistics: tuple[tuple[str, NDArray[np.bool_], metrics.Statistic], ...] = (
         ("AUROC", everyone, lambda i: metrics.auroc(probability[i], labels[i])),
         ("recall", labels, lambda i: metrics.confusion(positive[i], labels[i]).recall),
         ("specificity", ~labels, lambda i: metrics.confusion(positive[i], labels[i]).specificity),

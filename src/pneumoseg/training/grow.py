@@ -20,6 +20,9 @@ from pneumoseg.errors import RuntimeUnavailableError
 LITE2_REPEATS = (1, 3, 3, 4, 4, 5, 1)
 """Blocks per stage of EfficientNet-lite2 (depth 1.2, first and last stage not scaled)."""
 
+B3_REPEATS = (2, 3, 3, 5, 5, 6, 2)
+"""Blocks per stage of EfficientNet-B3 (depth 1.4)."""
+
 LITE2_BATCH_NORM_EPS = 1e-3
 """TensorFlow's epsilon, with which lite2's batch norms were trained."""
 
@@ -76,7 +79,7 @@ def grow_from_lite2(seed: int = 0) -> EfficientNetB3Classifier:
     _copy_batch_norm(state, "bn1", lite2, "_bn0")
     index = 0
     for stage, repeats in enumerate(LITE2_REPEATS):
-        for block in range(len(model.backbone.blocks[stage])):
+        for block in range(B3_REPEATS[stage]):
             target = f"blocks.{stage}.{block}"
             _open_gate(state, f"{target}.se")
             if block < repeats:
@@ -92,9 +95,7 @@ def grow_from_lite2(seed: int = 0) -> EfficientNetB3Classifier:
 
 
 def use_sliding_activations(model: nn.Module) -> None:
-    """Replace every SiLU outside the squeeze-excite gates by a :class:`SlidingActivation`, in
-    place.
-    """
+    """Replace, in place, every SiLU outside squeeze-excite by a :class:`SlidingActivation`."""
     for name, module in model.named_modules():
         for child_name, child in module.named_children():
             if isinstance(child, nn.SiLU) and not name.endswith(".se"):
@@ -133,7 +134,7 @@ def _copy_block(
 
 
 def _widen(state: dict[str, torch.Tensor], name: str, narrow: torch.Tensor) -> None:
-    """Put a narrow filter bank (out, in, k, k) into the first channels; nothing from added inputs."""
+    """Put filters (out, in, k, k) into the first channels; nothing comes from added inputs."""
     wide = state[name]
     outputs, inputs = narrow.shape[:2]
     wide[:outputs] = 0

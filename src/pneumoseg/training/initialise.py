@@ -49,7 +49,7 @@ def build_classifier(
 def build_segmenter(
     init: str, *, drop_path_rate: float = 0.1, shallow_skips: bool = True, seed: int = 0
 ) -> segmenter_convnext_tiny.ConvNeXtTinyUNet:
-    """Build stage two and load its first weights; arguments and errors as :func:`build_classifier`."""
+    """Build stage two and load its first weights; see :func:`build_classifier`."""
     torch.manual_seed(seed)
     model = segmenter_convnext_tiny.ConvNeXtTinyUNet(
         drop_path_rate=drop_path_rate, shallow_skips=shallow_skips

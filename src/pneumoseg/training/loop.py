@@ -1,13 +1,13 @@
-"""The training loop, read from top to bottom: sample, step, average, validate, keep the best, go
-on.
+"""The training loop, read downwards: sample, step, average, validate, keep the best, go on.
 
 One loop serves both networks; what differs (network, loss, metrics) is a :class:`Task`. Devices,
 precision and several processes are Hugging Face ``accelerate``'s affair. The run folder explains
 itself:
 
-- ``settings.json`` the recipe; ``environment.json`` versions and device; ``metrics.json`` one
-record per epoch; - ``best.pt`` the averaged weights of the best epoch; ``curves.png`` and the
-task's own pictures; - ``last/`` the state from which a stopped run goes on.
+- ``settings.json`` the recipe; ``environment.json`` versions and device;
+- ``metrics.json`` one record per epoch; ``curves.png`` and the task's own pictures;
+- ``best.pt`` the averaged weights of the best epoch;
+- ``last/`` the state from which a stopped run goes on.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from pneumoseg import __version__
 from pneumoseg.errors import DataError, UsageError
+from pneumoseg.figures import draw_training_curves
 from pneumoseg.training.recipes import Recipe, Schedule
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,10 @@ class Task(Protocol):
     """What the loop needs to know about one of the two networks."""
 
     name: str
-    recipe: Recipe
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's settings."""
 
     def build(self) -> nn.Module:
         """Make the network with its first weights."""
@@ -83,8 +87,13 @@ class Progress:
     best_epoch: int = -1
     history: list[dict[str, float]] = field(default_factory=list)
 
+    @property
+    def stale_epochs(self) -> int:
+        """Epochs since the best one; 0 while there is none."""
+        return self.epoch - self.best_epoch if self.best_epoch >= 0 else 0
+
     def share(self, schedule: Schedule, steps_per_epoch: int) -> float:
-        """How much of the training is over, 0 to 1: by steps or by the clock, whichever is further."""
+        """Tell how much is over, 0 to 1: by steps or by the clock, whichever is further."""
         by_steps = self.step / (schedule.epochs * steps_per_epoch)
         by_clock = self.seconds / (60 * schedule.minutes) if schedule.minutes else 0.0
         return min(1.0, max(by_steps, by_clock))
@@ -107,75 +116,130 @@ def train(
         UsageError: the folder holds a run of another recipe.
         DataError: nothing to train on, or the loss is no longer finite.
     """
-    recipe, schedule = task.recipe, task.recipe.schedule
-    _open_run(recipe, overwrite)
-    if schedule.threads:
-        torch.set_num_threads(schedule.threads)
-    torch.manual_seed(recipe.seed)
-    accelerator = Accelerator(mixed_precision=_precision(schedule.precision))
-    model = task.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    films, weights = task.training_set()
-    optimizer = torch.optim.AdamW(_parameter_groups(model, schedule.weight_decay), lr=0.0)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    average = _averaged(accelerator.unwrap_model(model), schedule.ema_decay)
-    accelerator.register_for_checkpointing(average)
-    progress = _resume(accelerator, recipe.out)
-    steps = math.ceil(schedule.films_per_epoch / (schedule.batch_size * accelerator.num_processes))
-    _write_environment(recipe.out, accelerator)
-
-    while progress.epoch < schedule.epochs and progress.share(schedule, steps) < 1.0:
-        if progress.epoch - progress.best_epoch > schedule.patience and progress.best_epoch >= 0:
+    schedule = task.recipe.schedule
+    _open_run(task.recipe, overwrite)
+    run = _Run(task)
+    progress = run.resume()
+    while progress.epoch < schedule.epochs and progress.share(schedule, run.steps) < 1.0:
+        if progress.stale_epochs > schedule.patience:
             logger.info("no better epoch for %d epochs: stopping early", schedule.patience)
             break
-        started, seconds_before = time.monotonic(), progress.seconds
-        losses: list[float] = []
-        model.train()
-        for batch in _draw_batches(films, weights, recipe, progress.epoch, accelerator):
-            share = progress.share(schedule, steps)
+        losses = run.learn_one_epoch(progress, on_step)
+        run.validate_and_keep(progress, losses)
+        run.checkpoint(progress)
+    return progress
+
+
+class _Run:
+    """One run in memory: the network, its average, optimiser and films on their device."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.recipe, schedule = task, task.recipe, task.recipe.schedule
+        if schedule.threads:
+            torch.set_num_threads(schedule.threads)
+        torch.manual_seed(self.recipe.seed)
+        torch.set_flush_denormal(True)  # vanishing gradients otherwise slow a CPU down tenfold
+        self.accelerator = Accelerator(mixed_precision=_precision(schedule.precision))
+        network = task.build().to(memory_format=torch.channels_last)
+        groups = _parameter_groups(network, schedule.weight_decay)
+        self.model, self.optimizer = self.accelerator.prepare(
+            network, torch.optim.AdamW(groups, lr=0.0)
+        )
+        self.average = _averaged(self.accelerator.unwrap_model(self.model), schedule.ema_decay)
+        self.accelerator.register_for_checkpointing(self.average)
+        self.films, self.weights = task.training_set()
+        batch_size = schedule.batch_size * self.accelerator.num_processes
+        self.steps = math.ceil(schedule.films_per_epoch / batch_size)
+        _write_environment(self.recipe.out, self.accelerator)
+
+    def learn_one_epoch(
+        self, progress: Progress, on_step: Callable[[Progress, float], None] | None
+    ) -> list[float]:
+        """Take an epoch's steps, or fewer where the clock runs out; the loss of each."""
+        schedule, losses = self.recipe.schedule, []
+        self.model.train()
+        last = time.monotonic()
+        for batch in _draw_batches(
+            self.films, self.weights, self.recipe, progress.epoch, self.accelerator
+        ):
+            share = progress.share(schedule, self.steps)
             if share >= 1.0:
                 break
-            task.set_progress(model, share)
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.learning_rate * _learning_rate_factor(share, schedule.warmup)
-            with accelerator.autocast():
-                loss = task.loss(model, batch)
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(model.parameters(), schedule.gradient_clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            average.update_parameters(accelerator.unwrap_model(model))
-            losses.append(loss.item())
+            losses.append(self._step(batch, share))
             if not math.isfinite(losses[-1]):
                 raise DataError(
                     f"the loss became {losses[-1]} in epoch {progress.epoch}: lower the learning "
                     "rate, or use precision fp32"
                 )
             progress.step += 1
-            progress.seconds = seconds_before + time.monotonic() - started
+            progress.seconds, last = progress.seconds + time.monotonic() - last, time.monotonic()
             if on_step is not None:
                 on_step(progress, losses[-1])
+        return losses
 
-        share = progress.share(schedule, steps)
-        task.set_progress(average, share)
-        metrics = task.validate(average.module.eval(), accelerator.device)
-        progress.seconds = seconds_before + time.monotonic() - started
+    def _step(self, batch: Any, share: float) -> float:
+        """One step of the optimiser and of the moving average."""
+        schedule = self.recipe.schedule
+        self.task.set_progress(self.model, share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = schedule.learning_rate * _learning_rate_factor(share, schedule.warmup)
+        with self.accelerator.autocast():
+            loss = self.task.loss(self.model, batch)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), schedule.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update_parameters(self.accelerator.unwrap_model(self.model))
+        return float(loss.item())
+
+    def validate_and_keep(self, progress: Progress, losses: list[float]) -> None:
+        """Measure the averaged network, write the record, keep the network if it is the best."""
+        share, started = progress.share(self.recipe.schedule, self.steps), time.monotonic()
+        self.task.set_progress(self.average, share)
+        metrics = self.task.validate(self.average.module.eval(), self.accelerator.device)
+        progress.seconds += time.monotonic() - started
         progress.epoch += 1
+        films = len(losses) * self.recipe.schedule.batch_size * self.accelerator.num_processes
         record = {"epoch": float(progress.epoch), "loss": float(np.mean(losses)), **metrics}
-        record |= {
-            "minutes": progress.seconds / 60,
-            "films": float(len(losses) * schedule.batch_size),
-        }
+        record |= {"minutes": progress.seconds / 60, "films": float(films)}
         progress.history.append(record)
         logger.info("%s", "  ".join(f"{key} {value:.4g}" for key, value in record.items()))
-        if accelerator.is_main_process:
-            if task.eligible(share) and metrics["score"] > progress.best_score:
-                progress.best_score, progress.best_epoch = metrics["score"], progress.epoch
-                _save_best(average.module, recipe, record)
-                task.draw(recipe.out)
-            _write_json(recipe.out / "metrics.json", progress.history)
-            _draw_curves(recipe.out, progress.history)
-        _checkpoint(accelerator, recipe.out, progress)
-    return progress
+        better = self.task.eligible(share) and metrics["score"] > progress.best_score
+        if better:
+            progress.best_score, progress.best_epoch = metrics["score"], progress.epoch
+        if self.accelerator.is_main_process:
+            if better:
+                _save_best(self.average.module, self.recipe, record)
+                self.task.draw(self.recipe.out)
+            _write_json(self.recipe.out / "metrics.json", progress.history)
+            draw_training_curves(progress.history, self.recipe.out / "curves.png")
+
+    def resume(self) -> Progress:
+        """Load the last checkpoint of the run folder, or start."""
+        last, old = self.recipe.out / "last", self.recipe.out / "last.old"
+        if old.is_dir() and not last.is_dir():  # killed between the two renames of a checkpoint
+            old.rename(last)
+        if not last.is_dir():
+            return Progress()
+        self.accelerator.load_state(str(last))
+        return Progress(**json.loads((last / "progress.json").read_text(encoding="utf-8")))
+
+    def checkpoint(self, progress: Progress) -> None:
+        """Replace ``last/`` as a whole, so that a kill at any moment leaves one good checkpoint."""
+        folder = self.recipe.out
+        new, last, old = folder / "last.new", folder / "last", folder / "last.old"
+        if self.accelerator.is_main_process:
+            shutil.rmtree(new, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(new))
+        if self.accelerator.is_main_process:
+            _write_json(new / "progress.json", dataclasses.asdict(progress))
+            shutil.rmtree(old, ignore_errors=True)
+            if last.exists():
+                last.rename(old)
+            new.rename(last)
+            shutil.rmtree(old, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
 
 
 def _open_run(recipe: Recipe, overwrite: bool) -> None:
@@ -215,9 +279,7 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """Moving average of weights and buffers, its decay warmed up so that a short run forgets its
-    start.
-    """
+    """Average weights and buffers, the decay warmed up so that a short run forgets its start."""
 
     def update(averaged: torch.Tensor, current: torch.Tensor, count: Any) -> torch.Tensor:
         if not averaged.is_floating_point():
@@ -243,9 +305,7 @@ def _draw_batches(
     epoch: int,
     accelerator: Accelerator,
 ) -> Iterator[Any]:
-    """One epoch's batches, drawn with replacement by weight; the same again for the same seed and
-    epoch.
-    """
+    """Draw one epoch's batches by weight; the same again for the same seed and epoch."""
     generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
     sampler = WeightedRandomSampler(
         weights.tolist(), recipe.schedule.films_per_epoch, replacement=True, generator=generator
@@ -259,34 +319,6 @@ def _draw_batches(
         drop_last=len(sampler) >= recipe.schedule.batch_size,
     )
     yield from accelerator.prepare(loader)
-
-
-def _resume(accelerator: Accelerator, folder: Path) -> Progress:
-    """Load the last checkpoint of a run folder, if there is one."""
-    last, old = folder / "last", folder / "last.old"
-    if old.is_dir() and not last.is_dir():  # killed between the two renames of a checkpoint
-        old.rename(last)
-    if not last.is_dir():
-        return Progress()
-    accelerator.load_state(str(last))
-    return Progress(**json.loads((last / "progress.json").read_text()))
-
-
-def _checkpoint(accelerator: Accelerator, folder: Path, progress: Progress) -> None:
-    """Replace ``last/`` as a whole, so that a kill at any moment leaves one good checkpoint."""
-    new, last, old = folder / "last.new", folder / "last", folder / "last.old"
-    if accelerator.is_main_process:
-        shutil.rmtree(new, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(new))
-    if accelerator.is_main_process:
-        _write_json(new / "progress.json", dataclasses.asdict(progress))
-        shutil.rmtree(old, ignore_errors=True)
-        if last.exists():
-            last.rename(old)
-        new.rename(last)
-        shutil.rmtree(old, ignore_errors=True)
-    accelerator.wait_for_everyone()
 
 
 def _save_best(model: nn.Module, recipe: Recipe, record: Metrics) -> None:
@@ -318,9 +350,3 @@ def _write_environment(folder: Path, accelerator: Accelerator) -> None:
             "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
         },
     )
-
-
-def _draw_curves(folder: Path, history: list[dict[str, float]]) -> None:
-    from pneumoseg.figures import draw_training_curves
-
-    draw_training_curves(history, folder / "curves.png")

@@ -79,6 +79,29 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class OneSource:
+    """A plain ``pneumoseg prepare``: one folder of films and one CSV of masks."""
+
+    images: Path
+    """Folder of films: DICOM, PNG, JPEG, WebP or TIFF."""
+    masks: Path
+    """SIIM CSV (ImageId, EncodedPixels)."""
+    out: Path
+    """Folder of the cache to make."""
+    table: Path | None = None
+    """CSV with image_id and patient_id; without it a film without PatientID is its own patient."""
+    mask_grid: int | None = None
+    """Side of the grid of the run lengths, where it is not the films' own."""
+    workers: int = 2
+    """Processes that read."""
+
+    def settings(self) -> PrepareSettings:
+        """Give the full settings that this call stands for."""
+        source = SourceSettings("films", self.images, self.masks, self.mask_grid, self.table)
+        return PrepareSettings(self.out, (source,), self.workers)
+
+
+@dataclass(frozen=True)
 class PrepareSettings:
     """What ``pneumoseg prepare`` makes, and of what."""
 
@@ -101,31 +124,6 @@ class PrepareSettings:
             raise UsageError(f"workers must be 1 or more, got {self.workers}")
         if self.seed < 0:
             raise UsageError(f"the seed must be 0 or more, got {self.seed}")
-
-    @classmethod
-    def of_one_source(
-        cls,
-        images: Path,
-        masks: Path,
-        out: Path,
-        *,
-        table: Path | None = None,
-        mask_grid: int | None = None,
-        workers: int = 2,
-    ) -> PrepareSettings:
-        """Build the settings of a plain call: one folder of films and one SIIM CSV.
-
-        Args:
-            images: folder of films.
-            masks: SIIM CSV.
-            out: folder of the cache.
-            table: CSV with image_id and patient_id; without it (and without a PatientID in the
-                files) every film is a patient of its own.
-            mask_grid: side of the grid of the run lengths, where it is not the films' own.
-            workers: processes.
-        """
-        source = SourceSettings("films", images, masks, mask_grid, table)
-        return cls(out, (source,), workers)
 
 
 def prepare(

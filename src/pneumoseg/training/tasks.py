@@ -1,6 +1,4 @@
-"""The two trainings: what the classifier and the segmenter each learn from, minimise, and are
-chosen by.
-"""
+"""The two trainings: what each network learns from, minimises, and is chosen by."""
 
 from __future__ import annotations
 
@@ -65,8 +63,10 @@ class Films(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def mask_to_input(mask: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """Bring a 0/1 mask of the grid to the network's size: float32 0/1 (1, size, size), half covered
-    is 1.
+    """Bring a 0/1 mask of the grid to the network's size.
+
+    Returns:
+        float32 0/1 (1, size, size): 1 where at least half of the pixel is covered.
     """
     covered = to_tensor(mask * np.uint8(255), size, Normalisation(mean=0.0, std=1.0))
     return (covered >= 0.5).astype(np.float32)
@@ -75,8 +75,7 @@ def mask_to_input(mask: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
 def sampling_weights(
     cache: Cache, rows: NDArray[np.int64], positive_share: float, recipe: Recipe
 ) -> NDArray[np.float64]:
-    """Weights of a ``WeightedRandomSampler``: positives drawn with the asked share, sources as the
-    recipe says.
+    """Weigh films for a ``WeightedRandomSampler``: positives as asked, sources as the recipe says.
 
     Returns:
         float64 (n,), summing to 1.
@@ -93,10 +92,12 @@ def sampling_weights(
         )
     weights = np.array([by_source.get(str(s), 1.0) for s in cache.sources[rows]], dtype=np.float64)
     positive = cache.labels[rows] == 1
-    for chosen, share in ((positive, positive_share), (~positive, 1.0 - positive_share)):
+    for kind, chosen, share in (
+        ("positive", positive, positive_share),
+        ("negative", ~positive, 1.0 - positive_share),
+    ):
         total = weights[chosen].sum()
         if share > 0 and total <= 0:
-            kind = "positive" if share == positive_share else "negative"
             raise DataError(f"the training part of {cache.folder} has no {kind} film to draw from")
         weights[chosen] *= share / total if total > 0 else 0.0
     return weights
@@ -243,9 +244,7 @@ class SegmenterTask:
         return True
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Lesion Dice on positives (the score) at the network's size, and image-level accuracy on
-        all.
-        """
+        """Lesion Dice on positives (the score) at input size, image-level accuracy on all."""
         said, dices = [], []
         for start in range(0, len(self.validation), VALIDATION_BATCH):
             rows = self.validation[start : start + VALIDATION_BATCH]
@@ -283,8 +282,10 @@ def _rows(cache: Cache, part: str) -> NDArray[np.int64]:
 def infer(
     model: nn.Module, cache: Cache, rows: NDArray[np.int64], size: int, device: torch.device
 ) -> NDArray[np.float32]:
-    """Run a network on some rows of a cache, as they are; float32 logits (n, 1) or (n, 1, size,
-    size).
+    """Run a network on some rows of a cache, not augmented.
+
+    Returns:
+        float32 logits, (n, 1) of the classifier or (n, 1, size, size) of the segmenter.
     """
     tensors = np.stack([to_tensor(cache.images[row], size, NORMALISATION) for row in rows])
     batch = torch.from_numpy(tensors).to(device).contiguous(memory_format=torch.channels_last)

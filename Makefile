@@ -1,0 +1,59 @@
+# CT-PneumoSeg. `make demo` shows it, `make test` checks it; `make help` lists the rest.
+
+PYTHON ?= python3
+DEMO   := .venv
+DEV    := .venv-dev
+SHARED ?= ../shared
+
+.PHONY: help demo test lint figures gallery bundle clean
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make demo      inference only (no torch): twelve phantom studies, outlined, on one page
+demo: $(DEMO)/.installed
+	$(DEMO)/bin/pneumoseg demo --out outputs/demo
+
+## make test      everything installed, every check run: style, types, layers, tests
+test: lint
+	$(DEV)/bin/python -m pytest
+
+## make lint      style, types and layers only
+lint: $(DEV)/.installed
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+## make gallery   draw visualizations/ anew, from phantoms and the shipped weights
+gallery: $(DEV)/.installed
+	$(DEV)/bin/python visualizations/draw.py
+
+## make figures   write the card's figures into README and docs
+figures: $(DEV)/.installed
+	$(DEV)/bin/python docs/figures.py
+
+## make bundle    make the shipped chest X-ray weights anew (hours; needs the real films in ../shared)
+bundle: $(DEV)/.installed
+	$(DEV)/bin/pneumoseg phantom --out cache/phantom --count 800 --seed 100000 --size 512
+	$(DEV)/bin/pneumoseg prepare --settings configs/prepare_cxr.toml
+	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier.toml
+	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter_coarse.toml
+	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter.toml
+	$(DEV)/bin/pneumoseg calibrate --settings configs/cxr_calibrate.toml
+
+## make clean     remove the virtual environments (outputs, runs and caches stay)
+clean:
+	rm -rf $(DEMO) $(DEV)
+
+$(DEMO)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(DEV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
