@@ -2,7 +2,7 @@
 
 The docstring under a field is its help text. ``load_settings`` refuses unknown keys and wrong
 types, so that a misspelt key never passes in silence. Training recipes live in
-:mod:`pneumoseg.training.tasks`, which adds to these.
+:mod:`pneumoseg.training.recipes`, which adds to these.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     arguments: tuple[Any, ...] = getattr(hint, "__args__", ())
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return _from_table(hint, value, where)  # type: ignore[arg-type]
-    if origin is tuple and isinstance(value, list):
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise UsageError(f"{where}: expected a list, got {value!r}")
         return tuple(_convert(arguments[0], item, where) for item in value)
     if hint is Path and isinstance(value, str):
         return Path(value)

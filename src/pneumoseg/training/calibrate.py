@@ -8,18 +8,18 @@ smallest lesion); the test part is touched once, after all choices, by the very 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from pneumoseg import metrics
 from pneumoseg.bundle import Bundle, Card, CardFigure, Digests, Training, write_bundle
-from pneumoseg.calibration import choose_calibration, threshold_for_recall
+from pneumoseg.calibration import Calibration, choose_calibration, threshold_for_recall
 from pneumoseg.check import record_check
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.export import export_network, quantise_weights
@@ -29,7 +29,7 @@ from pneumoseg.operating_point import (
     choose_segmenter_operating_point,
 )
 from pneumoseg.pipeline_inference import Cascade
-from pneumoseg.preprocess import GRID_SIZE, to_tensor
+from pneumoseg.preprocess import GRID_SIZE, Placement, to_source_grid, to_tensor
 from pneumoseg.runtime import Network, load_network
 from pneumoseg.settings import TARGET_RECALL, PipelineConfig
 from pneumoseg.study import Image, Modality, Source, Units
@@ -94,81 +94,65 @@ def calibrate(settings: CalibrateSettings) -> Calibrated:
         DataError: the cache lacks a calibration or test part, or one has no positives.
     """
     cache = Cache.open(settings.cache)
-    rows = _part(cache, "calibration")
-    labels = cache.labels[rows] == 1
-    with tempfile.TemporaryDirectory() as folder:
-        classifier, classifier_size, classifier_init = _export(
-            settings.classifier, "classifier", Path(folder)
-        )
-        segmenter, segmenter_size, segmenter_init = _export(
-            settings.segmenter, "segmenter", Path(folder)
-        )
-        logits = _logits(load_network(classifier), cache, rows, classifier_size)
-        rng = np.random.default_rng(settings.seed)
-        calibration, losses = choose_calibration(logits, labels, cache.patients[rows], rng)
-        probability = calibration.apply(logits)
-        threshold = threshold_for_recall(probability, labels, settings.recall)
-        suspected = probability >= threshold
-        network = load_network(segmenter)
-        cases = _cases(network, cache, rows, suspected, segmenter_size)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        classifier = _export(settings.classifier, "classifier", folder)
+        segmenter = _export(settings.segmenter, "segmenter", folder)
+        calibration, losses, suspected, threshold = _gate(classifier, cache, settings)
+        cases = _cases(load_network(segmenter.int8), cache, suspected, segmenter.size)
         point = choose_segmenter_operating_point(cases).best
         card = Card(
             name=settings.name,
             version=settings.version,
             modality=Modality.XRAY,
-            classifier_size=classifier_size,
-            segmenter_size=segmenter_size,
+            classifier_size=classifier.size,
+            segmenter_size=segmenter.size,
             normalisation=NORMALISATION,
             config=PipelineConfig(threshold, point.threshold, point.min_pixels),
             calibration=calibration,
             training=Training(
-                settings.data, settings.licence, classifier_init, segmenter_init, settings.notes
+                settings.data, settings.licence, classifier.init, segmenter.init, settings.notes
             ),
             sha256=PLACEHOLDER,
         )
-        bundle = write_bundle(settings.out, card, classifier, segmenter)
-        figures = measure(Cascade.load(settings.out), cache, settings)
-        bundle = write_bundle(settings.out, replace(card, figures=figures), classifier, segmenter)
+        write_bundle(settings.out, card, classifier.int8, segmenter.int8)
+        write_bundle(folder / "f32", card, classifier.f32, segmenter.f32)
+        figures = measure(settings.out, folder / "f32", cache, settings)
+        card = replace(card, figures=figures)
+        bundle = write_bundle(settings.out, card, classifier.int8, segmenter.int8)
     record_check(bundle)
     return Calibrated(bundle, point, losses, figures)
 
 
-def measure(cascade: Cascade, cache: Cache, settings: CalibrateSettings) -> tuple[CardFigure, ...]:
-    """Measure a cascade on the cache's test part, as it ships.
+def measure(
+    bundle: Path, reference: Path, cache: Cache, settings: CalibrateSettings
+) -> tuple[CardFigure, ...]:
+    """Measure a bundle on the cache's test part, as it ships.
 
-    Masks are compared on the 512×512 grid of the cache; ``pneumoseg evaluate`` compares on the
+    Masks are compared on the 512×512 grid of the cache; ``pneumoseg evaluate`` compares them on the
     films' own grids.
 
+    Args:
+        bundle: folder of the bundle.
+        reference: folder of the same networks with float32 weights.
+        cache: its test part is read.
+        settings: name the origin of the films and the seed of the bootstrap.
+
     Returns:
-        AUROC, recall, specificity, share passed on, lesion Dice (misses count 0), SIIM mean Dice,
-        each with n and a bootstrap 95 % interval by patient.
+        AUROC, recall, specificity, F2, share segmented, lesion Dice (misses count 0), SIIM mean
+        Dice, and how far int8 storage agrees with float32 (decisions equal; Dice between the masks
+        of the films that either outlined), each with n and a bootstrap 95 % interval by patient.
     """
     rows = _part(cache, "test")
     labels = cache.labels[rows] == 1
-    probability = np.zeros(len(rows))
-    dices = np.zeros(len(rows))
-    for start in range(0, len(rows), BATCH):
-        batch = rows[start : start + BATCH]
-        images = [_film(cache, int(row)) for row in batch]
-        for index, finding in enumerate(cascade.predict_batch(images), start):
-            truth = np.asarray(cache.masks[rows[index]], dtype=np.bool_)
-            mask = finding.mask.pixels if finding.mask is not None else np.zeros_like(truth)
-            probability[index] = finding.detection.probability
-            dices[index] = metrics.dice(mask, truth)
-    positive = probability >= cascade.config.classifier_threshold
-    return _figures(probability, positive, dices, labels, cache.patients[rows], settings)
-
-
-def _figures(
-    probability: NDArray[np.float64],
-    positive: NDArray[np.bool_],
-    dices: NDArray[np.float64],
-    labels: NDArray[np.bool_],
-    patients: NDArray[np.str_],
-    settings: CalibrateSettings,
-) -> tuple[CardFigure, ...]:
-    everyone = np.ones(len(labels), dtype=np.bool_)
-    statistics: tuple[tuple[str, NDArray[np.bool_], metrics.Statistic], ...] = (
+    truth = np.asarray(cache.masks[rows], dtype=np.bool_)
+    probability, positive, masks = _predict(Cascade.load(bundle), cache, rows)
+    _, positive_f32, masks_f32 = _predict(Cascade.load(reference), cache, rows)
+    dices, agreement = _dices(masks, truth), _dices(masks, masks_f32)
+    everyone = np.ones(len(rows), dtype=np.bool_)
+    outlined = np.asarray((masks | masks_f32).any(axis=(1, 2)), dtype=np.bool_)
+    equal = positive == positive_f32
+    statistics: list[tuple[str, NDArray[np.bool_], metrics.Statistic]] = [
         ("AUROC", everyone, lambda i: metrics.auroc(probability[i], labels[i])),
         ("recall", labels, lambda i: metrics.confusion(positive[i], labels[i]).recall),
         ("specificity", ~labels, lambda i: metrics.confusion(positive[i], labels[i]).specificity),
@@ -176,25 +160,62 @@ def _figures(
         ("share segmented", everyone, lambda i: metrics.share_segmented(positive[i])),
         ("lesion Dice", labels, lambda i: metrics.lesion_dice(dices[i], labels[i])),
         ("SIIM mean Dice", everyone, lambda i: metrics.siim_mean_dice(dices[i])),
+        ("int8 decisions equal to float32", everyone, lambda i: _mean(equal[i])),
+        ("int8 masks, Dice with float32", outlined, lambda i: _mean(agreement[i][outlined[i]])),
+    ]
+    patients = cache.patients[rows]
+    return tuple(
+        _figure(name, over, statistic, labels, patients, settings)
+        for name, over, statistic in statistics
     )
-    figures = []
-    for name, over, statistic in statistics:
-        rng = np.random.default_rng(settings.seed)
-        interval = metrics.bootstrap_by_patient(statistic, patients, rng, n=len(labels))
-        figures.append(
-            CardFigure(
-                name=name,
-                value=statistic(np.arange(len(labels))),
-                low=interval.low,
-                high=interval.high,
-                n=int(over.sum()),
-                n_positive=int((labels & over).sum()),
-                n_patients=len(set(patients[over].tolist())),
-                split="test part, patients never trained or calibrated on",
-                origin=settings.origin,
-            )
-        )
-    return tuple(figures)
+
+
+def _figure(
+    name: str,
+    over: NDArray[np.bool_],
+    statistic: metrics.Statistic,
+    labels: NDArray[np.bool_],
+    patients: NDArray[np.str_],
+    settings: CalibrateSettings,
+) -> CardFigure:
+    rng = np.random.default_rng(settings.seed)
+    interval = metrics.bootstrap_by_patient(statistic, patients, rng, n=len(labels))
+    return CardFigure(
+        name=name,
+        value=statistic(np.arange(len(labels))),
+        low=interval.low,
+        high=interval.high,
+        n=int(over.sum()),
+        n_positive=int((labels & over).sum()),
+        n_patients=len(set(patients[over].tolist())),
+        split="test part, patients never trained or calibrated on",
+        origin=settings.origin,
+    )
+
+
+def _mean(values: NDArray[np.bool_] | NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _dices(masks: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.array([metrics.dice(a, b) for a, b in zip(masks, truth, strict=True)])
+
+
+def _predict(
+    cascade: Cascade, cache: Cache, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Probabilities (n,), decisions (n,) and masks (n, 512, 512) of some rows of the cache."""
+    probability = np.zeros(len(rows))
+    positive = np.zeros(len(rows), dtype=np.bool_)
+    masks = np.zeros((len(rows), GRID_SIZE, GRID_SIZE), dtype=np.bool_)
+    for start in range(0, len(rows), BATCH):
+        images = [_film(cache, int(row)) for row in rows[start : start + BATCH]]
+        for index, finding in enumerate(cascade.predict_batch(images), start):
+            probability[index] = finding.detection.probability
+            positive[index] = finding.detection.positive
+            if finding.mask is not None:
+                masks[index] = finding.mask.pixels
+    return probability, positive, masks
 
 
 def _part(cache: Cache, name: str) -> NDArray[np.int64]:
@@ -207,8 +228,18 @@ def _part(cache: Cache, name: str) -> NDArray[np.int64]:
     return rows
 
 
-def _export(run: Path, kind: str, folder: Path) -> tuple[Path, int, str]:
-    """Export a run's best weights with int8 storage; also its input size and first weights."""
+@dataclass(frozen=True)
+class _Exported:
+    """One stage as ONNX: float32 and int8 storage of the same weights."""
+
+    f32: Path
+    int8: Path
+    size: int
+    init: str
+
+
+def _export(run: Path, kind: str, folder: Path) -> _Exported:
+    """Export a run's best weights; the recipe in the file says size and first weights."""
     path = run / "best.pt"
     if not path.is_file():
         raise UsageError(f"{run} has no best.pt; give the run folder of pneumoseg train {kind}")
@@ -217,39 +248,52 @@ def _export(run: Path, kind: str, folder: Path) -> tuple[Path, int, str]:
     if kind == "classifier":
         model = build_classifier("scratch")
     else:
-        model = build_segmenter("scratch", shallow_skips=bool(recipe["shallow_skips"]))
+        model = build_segmenter("scratch", shallow_skips=bool(recipe.get("shallow_skips", True)))
     load_weights(model, path)
     size = int(recipe["size"])
-    exported = export_network(model, folder / f"{kind}.f32.onnx", size=size)
-    return quantise_weights(exported, folder / f"{kind}.onnx"), size, str(recipe["init"])
+    f32 = export_network(model, folder / f"{kind}.f32.onnx", size=size)
+    int8 = quantise_weights(f32, folder / f"{kind}.onnx")
+    return _Exported(f32, int8, size, str(recipe["init"]))
 
 
-def _logits(
-    network: Network, cache: Cache, rows: NDArray[np.int64], size: int
-) -> NDArray[np.float64]:
-    """Classifier logits of some rows, float64 (n,)."""
-    parts = [_run(network, cache, rows[s : s + BATCH], size) for s in range(0, len(rows), BATCH)]
-    return np.concatenate(parts)[:, 0].astype(np.float64)
+def _gate(
+    classifier: _Exported, cache: Cache, settings: CalibrateSettings
+) -> tuple[Calibration, dict[str, float], dict[int, bool], float]:
+    """Calibrate stage one on the calibration part.
+
+    Returns:
+        The calibration, the log loss of each method tried, whether each row is suspected, and the
+        threshold on the calibrated probability.
+    """
+    rows = _part(cache, "calibration")
+    labels = cache.labels[rows] == 1
+    network = load_network(classifier.int8)
+    parts = [
+        _run(network, cache, rows[start : start + BATCH], classifier.size)
+        for start in range(0, len(rows), BATCH)
+    ]
+    logits = np.concatenate(parts)[:, 0].astype(np.float64)  # (n,)
+    rng = np.random.default_rng(settings.seed)
+    calibration, losses = choose_calibration(logits, labels, cache.patients[rows], rng)
+    probability = calibration.apply(logits)
+    threshold = threshold_for_recall(probability, labels, settings.recall)
+    suspected = dict(zip(rows.tolist(), (probability >= threshold).tolist(), strict=True))
+    return calibration, losses, suspected, threshold
 
 
 def _cases(
-    network: Network,
-    cache: Cache,
-    rows: NDArray[np.int64],
-    suspected: NDArray[np.bool_],
-    size: int,
+    network: Network, cache: Cache, suspected: Mapping[int, bool], size: int
 ) -> Iterator[SegmenterCase]:
     """Probability maps on the 512×512 grid, one at a time; stage two runs on the suspected only."""
     empty = np.zeros((GRID_SIZE, GRID_SIZE), dtype=np.float32)
-    for row, passed in zip(rows, suspected, strict=True):
+    whole = Placement.letterbox(GRID_SIZE, GRID_SIZE)
+    for row, passed in suspected.items():
         truth = np.asarray(cache.masks[row], dtype=np.bool_)
-        if not passed:
-            yield SegmenterCase(empty, truth, suspected=False)
-            continue
-        logits = _run(network, cache, np.array([row]), size)[0, 0]
-        probabilities = (1 / (1 + np.exp(-logits))).astype(np.float32)
-        grid = cv2.resize(probabilities, (GRID_SIZE, GRID_SIZE), interpolation=cv2.INTER_LINEAR)
-        yield SegmenterCase(np.asarray(grid, dtype=np.float32), truth, suspected=True)
+        probabilities = empty
+        if passed:
+            logits = _run(network, cache, np.array([row]), size)[0, 0]  # (S, S)
+            probabilities = to_source_grid(expit(logits).astype(np.float32), whole)
+        yield SegmenterCase(probabilities, truth, suspected=passed)
 
 
 def _run(network: Network, cache: Cache, rows: NDArray[np.int64], size: int) -> NDArray[np.float32]:

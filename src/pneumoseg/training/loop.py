@@ -41,6 +41,7 @@ from pneumoseg.training.recipes import Recipe, Schedule
 logger = logging.getLogger(__name__)
 
 Metrics = dict[str, float]
+SETTINGS_FILE = "settings.json"
 FINAL_LEARNING_RATE = 0.01
 """The cosine ends at this share of the peak."""
 
@@ -117,8 +118,9 @@ def train(
         DataError: nothing to train on, or the loss is no longer finite.
     """
     schedule = task.recipe.schedule
-    _open_run(task.recipe, overwrite)
+    _check_run(task.recipe, overwrite)
     run = _Run(task)
+    run.open_folder(overwrite)
     progress = run.resume()
     while progress.epoch < schedule.epochs and progress.share(schedule, run.steps) < 1.0:
         if progress.stale_epochs > schedule.patience:
@@ -150,7 +152,16 @@ class _Run:
         self.films, self.weights = task.training_set()
         batch_size = schedule.batch_size * self.accelerator.num_processes
         self.steps = math.ceil(schedule.films_per_epoch / batch_size)
-        _write_environment(self.recipe.out, self.accelerator)
+
+    def open_folder(self, overwrite: bool) -> None:
+        """Make the run folder explain itself; only now, when the network is known to build."""
+        if self.accelerator.is_main_process:
+            if overwrite and self.recipe.out.exists():
+                shutil.rmtree(self.recipe.out)
+            self.recipe.out.mkdir(parents=True, exist_ok=True)
+            _write_json(self.recipe.out / SETTINGS_FILE, _plain(self.recipe))
+            _write_environment(self.recipe.out, self.accelerator)
+        self.accelerator.wait_for_everyone()
 
     def learn_one_epoch(
         self, progress: Progress, on_step: Callable[[Progress, float], None] | None
@@ -242,20 +253,20 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
 
-def _open_run(recipe: Recipe, overwrite: bool) -> None:
-    """Make the run folder, or check that what is in it is this recipe's."""
-    settings = json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
-    path = recipe.out / "settings.json"
-    if path.is_file() and not overwrite:
-        if json.loads(path.read_text()) != settings:
-            raise UsageError(
-                f"{recipe.out} holds a run of another recipe; give another --out, or --overwrite"
-            )
+def _check_run(recipe: Recipe, overwrite: bool) -> None:
+    """Refuse a folder that holds another recipe's run."""
+    path = recipe.out / SETTINGS_FILE
+    if overwrite or not path.is_file():
         return
-    if recipe.out.exists() and overwrite:
-        shutil.rmtree(recipe.out)
-    recipe.out.mkdir(parents=True, exist_ok=True)
-    _write_json(path, settings)
+    if json.loads(path.read_text(encoding="utf-8")) != _plain(recipe):
+        raise UsageError(
+            f"{recipe.out} holds a run of another recipe; give another --out, or --overwrite"
+        )
+
+
+def _plain(recipe: Recipe) -> Any:
+    """Turn a recipe into JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
 
 
 def _precision(wanted: str) -> str:
@@ -324,8 +335,8 @@ def _draw_batches(
 def _save_best(model: nn.Module, recipe: Recipe, record: Metrics) -> None:
     path = recipe.out / "best.pt"
     temporary = path.with_suffix(".new")
-    settings = json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
-    torch.save({"model": model.state_dict(), "recipe": settings, "metrics": record}, temporary)
+    held = {"model": model.state_dict(), "recipe": _plain(recipe), "metrics": record}
+    torch.save(held, temporary)
     temporary.replace(path)
 
 

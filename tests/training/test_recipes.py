@@ -1,0 +1,70 @@
+"""Recipes: the seed's values as defaults, and values that cannot be."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from pneumoseg.errors import UsageError
+from pneumoseg.settings import load_settings
+from pneumoseg.training.prepare import PrepareSettings
+from pneumoseg.training.recipes import ClassifierRecipe, Recipe, Schedule, SegmenterRecipe
+
+_CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def test_the_seeds_values_are_the_defaults() -> None:
+    classifier, segmenter = ClassifierRecipe(), SegmenterRecipe()
+    assert (classifier.size, classifier.init, classifier.positive_share) == (512, "imagenet", 0.5)
+    assert (classifier.focal_alpha, classifier.focal_gamma) == (0.75, 2.0)
+    assert classifier.target_recall == 0.95
+    assert (segmenter.size, segmenter.init, segmenter.lesion_share) == (512, "imagenet", 0.75)
+    assert segmenter.shallow_skips
+
+
+@pytest.mark.parametrize("size", [0, 31, 100, -32])
+def test_a_size_that_the_networks_cannot_halve_five_times(size: int) -> None:
+    with pytest.raises(UsageError, match=f"multiple of 32, got {size}"):
+        Recipe(size=size)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"epochs": 0}, "epochs must be 1 or more, got 0"),
+        ({"films_per_epoch": 0}, "films_per_epoch must be 1 or more"),
+        ({"batch_size": 0}, "batch_size must be 1 or more"),
+        ({"patience": 0}, "patience must be 1 or more"),
+        ({"minutes": -1.0}, "minutes must be 0 or more"),
+        ({"warmup": 1.0}, "warmup and ema_decay lie in"),
+        ({"ema_decay": 1.0}, "warmup and ema_decay lie in"),
+    ],
+)
+def test_a_schedule_that_cannot_be(values: dict[str, float], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Schedule(**values)  # type: ignore[arg-type]
+
+
+def test_every_default_is_in_one_place() -> None:
+    """Both recipes share the loop's settings; a field of its own in one would be a second default."""
+    shared = {f.name for f in dataclasses.fields(Recipe)} - {"out"}
+    for kind in (ClassifierRecipe, SegmenterRecipe):
+        own = set(kind.__annotations__)
+        assert not own & shared
+
+
+@pytest.mark.parametrize("path", sorted(_CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_shipped_recipes_can_be_read(path: Path) -> None:
+    """A renamed field must not leave a recipe behind that no command reads any more."""
+    header = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    commands = [line for line in header if "pneumoseg" in line]
+    assert commands, f"{path.name} does not say its command"
+    kinds = {
+        "train classifier": ClassifierRecipe,
+        "train segmenter": SegmenterRecipe,
+        "prepare": PrepareSettings,
+    }
+    kind = next(kinds[name] for name in kinds if f"pneumoseg {name}" in commands[0])
+    assert isinstance(load_settings(kind, path), kind)

@@ -1,0 +1,70 @@
+"""Draw the gallery: phantom films and CT slices only, with the shipped weights. ``make gallery``.
+
+gallery.png            film, truth, probability, prediction of four phantoms
+phantom_ct.png         the same bodies as CT slices: film and CT share one pleural gap
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pneumoseg import Cascade
+from pneumoseg.phantom import make_ct, make_film
+
+FOLDER = Path(__file__).parent
+FILMS = (7297, 7302, 7304, 7300)
+"""Seeds, outside those of training."""
+LUNG_WINDOW_HU = (-1350.0, 150.0)
+
+
+def draw_gallery(path: Path) -> None:
+    """Draw one row a phantom: the film, its truth, stage two's probability, the prediction."""
+    cascade = Cascade.load("cxr")
+    figure = Figure(figsize=(12, 3.1 * len(FILMS)), layout="constrained")
+    axes = figure.subplots(len(FILMS), 4)
+    for row, seed in zip(axes, FILMS, strict=True):
+        film = make_film(seed)
+        finding = cascade.predict_batch([film.image], keep_probability_map=True)[0]
+        probability = finding.probability_map
+        mask = np.zeros(film.image.shape) if finding.mask is None else finding.mask.pixels
+        said = finding.detection
+        decision = "suspected" if said.positive else "not suspected"
+        _show(row[0], film.image.pixels, f"film {seed}")
+        _show(row[1], film.image.pixels, f"truth, {film.mask.area_px:,} px", film.mask.pixels)
+        _show(
+            row[2],
+            np.zeros(film.image.shape) if probability is None else probability,
+            "probability" if probability is not None else "stage two not run",
+        )
+        _show(row[3], film.image.pixels, f"{decision}, p = {said.probability:.2f}", mask)
+    FigureCanvasAgg(figure).print_png(path)
+
+
+def draw_ct(path: Path) -> None:
+    """Draw an axial slice of each body in the lung window, pleural air outlined."""
+    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    for axes, seed in zip(figure.subplots(1, len(FILMS)), FILMS, strict=True):
+        volume = make_ct(make_film(seed, size=256).body, spacing_mm=(5.0, 1.5, 1.5))
+        slice_index = int(np.argmax(volume.pleural_air.sum(axis=(1, 2))))
+        low, high = LUNG_WINDOW_HU
+        shown = np.clip((volume.hu[slice_index] - low) / (high - low), 0, 1)
+        _show(axes, shown, f"body {seed}, slice {slice_index}", volume.pleural_air[slice_index])
+    FigureCanvasAgg(figure).print_png(path)
+
+
+def _show(axes: Any, pixels: Any, title: str, mask: Any = None) -> None:
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
+    if mask is not None and np.any(mask):
+        axes.contour(mask, levels=[0.5], colors=["#ff4d4d"], linewidths=1.2)
+    axes.set_title(title, fontsize=9)
+    axes.set_axis_off()
+
+
+if __name__ == "__main__":
+    draw_gallery(FOLDER / "gallery.png")
+    draw_ct(FOLDER / "phantom_ct.png")
