@@ -172,7 +172,7 @@ def _take_switch(words: list[str], flag: str, settings_class: type) -> tuple[boo
 
 def _description(name: str, command: Command) -> str:
     return (
-        f"{command.summary[0].upper()}{command.summary[1:]}. "
+        f"{command.summary[0].upper()}{command.summary[1:].rstrip('?')}. "
         f"Every option can also stand in a TOML file: pneumoseg {name} {SETTINGS_FLAG} FILE.toml"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -209,6 +210,8 @@ def _train(task: Task, overwrite: bool) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("accelerate").setLevel(logging.WARNING)
     progress = train(task, overwrite=overwrite)
+    if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks for all
+        return EXIT_OK
     if progress.best_epoch < 0:
         raise UsageError(
             f"no epoch of {task.recipe.out} could be kept: train longer (epochs or minutes)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +50,10 @@ def run_demo(
     """Make twelve phantom studies, run the cascade on them, write tables, overlays and the page."""
     studies, results = settings.out / "studies", settings.out / "results"
     run_phantom(PhantomSettings(studies, count=STUDIES, seed=FIRST_SEED), on_progress=on_phantom)
-    if results.exists():
-        shutil.rmtree(results)
     run_predict(
-        PredictSettings((studies / "dicom",), results, settings.bundle, overlays=True),
+        PredictSettings(
+            (studies / "dicom",), results, settings.bundle, overlays=True, overwrite=True
+        ),
         on_progress=on_predict,
     )
     page, rows = write_run_page(

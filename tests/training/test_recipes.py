@@ -9,6 +9,7 @@ import pytest
 
 from pneumoseg.errors import UsageError
 from pneumoseg.settings import load_settings
+from pneumoseg.training.calibrate import CalibrateSettings
 from pneumoseg.training.prepare import PrepareSettings
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, Schedule, SegmenterRecipe
 
@@ -65,6 +66,7 @@ def test_the_shipped_recipes_can_be_read(path: Path) -> None:
         "train classifier": ClassifierRecipe,
         "train segmenter": SegmenterRecipe,
         "prepare": PrepareSettings,
+        "calibrate": CalibrateSettings,
     }
     kind = next(kinds[name] for name in kinds if f"pneumoseg {name}" in commands[0])
     assert isinstance(load_settings(kind, path), kind)

@@ -29,6 +29,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
@@ -141,7 +142,7 @@ class _Run:
             torch.set_num_threads(schedule.threads)
         torch.manual_seed(self.recipe.seed)
         torch.set_flush_denormal(True)  # vanishing gradients otherwise slow a CPU down tenfold
-        self.accelerator = Accelerator(mixed_precision=_precision(schedule.precision))
+        self.accelerator = _accelerator(schedule.precision)
         network = task.build().to(memory_format=torch.channels_last)
         groups = _parameter_groups(network, schedule.weight_decay)
         self.model, self.optimizer = self.accelerator.prepare(
@@ -184,6 +185,7 @@ class _Run:
                 )
             progress.step += 1
             progress.seconds, last = progress.seconds + time.monotonic() - last, time.monotonic()
+            self._agree_on_time(progress)
             if on_step is not None:
                 on_step(progress, losses[-1])
         return losses
@@ -203,12 +205,19 @@ class _Run:
         self.average.update_parameters(self.accelerator.unwrap_model(self.model))
         return float(loss.item())
 
+    def _agree_on_time(self, progress: Progress) -> None:
+        """Take the main process's clock, so that a budget of minutes ends all processes at once."""
+        if self.accelerator.num_processes > 1:
+            seconds = torch.tensor(progress.seconds, device=self.accelerator.device)
+            progress.seconds = float(broadcast(seconds).item())
+
     def validate_and_keep(self, progress: Progress, losses: list[float]) -> None:
         """Measure the averaged network, write the record, keep the network if it is the best."""
         share, started = progress.share(self.recipe.schedule, self.steps), time.monotonic()
         self.task.set_progress(self.average, share)
         metrics = self.task.validate(self.average.module.eval(), self.accelerator.device)
         progress.seconds += time.monotonic() - started
+        self._agree_on_time(progress)
         progress.epoch += 1
         films = len(losses) * self.recipe.schedule.batch_size * self.accelerator.num_processes
         record = {"epoch": float(progress.epoch), "loss": float(np.mean(losses)), **metrics}
@@ -267,6 +276,20 @@ def _check_run(recipe: Recipe, overwrite: bool) -> None:
 def _plain(recipe: Recipe) -> Any:
     """Turn a recipe into JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
+
+
+def _accelerator(precision: str) -> Accelerator:
+    """Open the devices; the processes of torchrun train together, or not at all."""
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(), mixed_precision=_precision(precision)
+    )
+    asked = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != asked:
+        raise UsageError(
+            f"{asked} processes were started but {accelerator.num_processes} would train together; "
+            "start them with torchrun, or one with plain pneumoseg"
+        )
+    return accelerator
 
 
 def _precision(wanted: str) -> str:

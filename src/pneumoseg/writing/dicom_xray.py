@@ -118,7 +118,7 @@ def _identification(header: XrayHeader) -> Dataset:
     dataset.StudyInstanceUID = header.study_instance_uid
     dataset.SeriesInstanceUID = header.series_instance_uid
     dataset.PatientID = header.patient_id
-    dataset.PatientName = header.patient_id
+    dataset.PatientName = f"{header.patient_id}^"
     for keyword in ("PatientBirthDate", "PatientSex", "ReferringPhysicianName", "StudyID"):
         setattr(dataset, keyword, "")
     dataset.AccessionNumber = ""
@@ -126,7 +126,6 @@ def _identification(header: XrayHeader) -> Dataset:
     dataset.ContentDate, dataset.ContentTime = STUDY_DATE, STUDY_TIME
     dataset.AcquisitionDate, dataset.AcquisitionTime = STUDY_DATE, STUDY_TIME
     dataset.SeriesNumber, dataset.InstanceNumber = 1, 1
-    dataset.Laterality = None
     dataset.Modality = "DX"
     dataset.PresentationIntentType = "FOR PRESENTATION"
     dataset.Manufacturer = "pneumoseg"

@@ -1,0 +1,254 @@
+"""What the two trainings draw, show and count: by hand, on a cache of eight films."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import WeightedRandomSampler
+
+from pneumoseg.errors import DataError
+from pneumoseg.training.augment import AugmentSettings
+from pneumoseg.training.dataset import (
+    CACHE_FILE,
+    FORMAT_VERSION,
+    IMAGES_FILE,
+    MASKS_FILE,
+    TABLE_FILE,
+    Cache,
+    CacheRow,
+    write_table,
+)
+from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe, SourceShare
+from pneumoseg.training.tasks import (
+    ClassifierTask,
+    Films,
+    SegmenterTask,
+    mask_to_input,
+    sampling_weights,
+)
+
+_STILL = AugmentSettings(
+    flip=0, rotate_degrees=0, scale=0, shift=0, contrast=0, brightness=0, gamma=0, noise=0, blur=0,
+    recompress=0,
+)  # fmt: skip
+
+# source, part, label of each film
+_FILMS = (
+    ("real", "train", 1),
+    ("real", "train", 0),
+    ("real", "train", 0),
+    ("phantom", "train", 1),
+    ("phantom", "train", 0),
+    ("real", "calibration", 1),
+    ("real", "calibration", 0),
+    ("real", "calibration", 1),
+)
+
+
+def write_cache(folder: Path, films: tuple[tuple[str, str, int], ...] = _FILMS) -> Cache:
+    """Films of brightness 20 * row; a positive one has a white square with its mask."""
+    folder.mkdir()
+    images = np.zeros((len(films), 512, 512), dtype=np.uint8)
+    masks = np.zeros_like(images)
+    rows = []
+    for row, (source, part, label) in enumerate(films):
+        images[row] = 20 * row
+        if label:
+            masks[row, 128:256, 64:128] = 1
+            images[row][masks[row] == 1] = 255
+        name = f"film{row}"
+        rows.append(
+            CacheRow(row, name, source, name, part, label, "mask", "PA", "", "", 512, 512, name)
+        )
+    images.tofile(folder / IMAGES_FILE)
+    masks.tofile(folder / MASKS_FILE)
+    write_table(tuple(rows), folder / TABLE_FILE)
+    about = {"format": FORMAT_VERSION, "grid": 512, "rows": len(films)}
+    (folder / CACHE_FILE).write_text(json.dumps(about))
+    return Cache.open(folder)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return write_cache(tmp_path_factory.mktemp("tasks") / "cache")
+
+
+def test_half_of_what_is_drawn_is_positive(cache: Cache) -> None:
+    """Two of five train films are positive: each weighs 1/4, each negative 1/6."""
+    weights = sampling_weights(cache, cache.part("train"), 0.5, Recipe())
+    assert weights == pytest.approx([1 / 4, 1 / 6, 1 / 6, 1 / 4, 1 / 6])
+    generator = torch.Generator().manual_seed(0)
+    drawn = list(WeightedRandomSampler(weights.tolist(), 4000, generator=generator))
+    positive = np.mean([index in (0, 3) for index in drawn])
+    assert positive == pytest.approx(0.5, abs=0.03)
+
+
+def test_sources_share_within_their_class(cache: Cache) -> None:
+    """Phantoms at half weight; the share of positives stays what was asked for.
+
+    Positives 1 and 0.5 of 1.5, times 0.75; negatives 1, 1 and 0.5 of 2.5, times 0.25.
+    """
+    recipe = Recipe(source_shares=(SourceShare("phantom", 0.5),))
+    weights = sampling_weights(cache, cache.part("train"), 0.75, recipe)
+    assert weights == pytest.approx([0.5, 0.1, 0.1, 0.25, 0.05])
+    assert weights.sum() == pytest.approx(1.0)
+
+
+def test_a_source_of_weight_zero_is_left_out(cache: Cache) -> None:
+    recipe = Recipe(source_shares=(SourceShare("phantom", 0.0),))
+    weights = sampling_weights(cache, cache.part("train"), 0.5, recipe)
+    assert weights == pytest.approx([0.5, 0.25, 0.25, 0.0, 0.0])
+
+
+def test_a_source_that_is_not_there_is_named(cache: Cache) -> None:
+    """A misspelt source in a recipe must not silently weigh nothing."""
+    recipe = Recipe(source_shares=(SourceShare("fantom", 0.5),))
+    with pytest.raises(DataError, match="no source 'fantom'; it has phantom, real"):
+        sampling_weights(cache, cache.part("train"), 0.5, recipe)
+
+
+@pytest.mark.parametrize(("label", "missing"), [(1, "negative"), (0, "positive")])
+def test_a_class_without_films_is_named(label: int, missing: str, tmp_path: Path) -> None:
+    cache = write_cache(tmp_path / "cache", (("real", "train", label),) * 2)
+    with pytest.raises(DataError, match=f"has no {missing} film to draw from"):
+        sampling_weights(cache, cache.part("train"), 0.5, Recipe())
+
+
+def test_positives_alone_may_be_asked_for(cache: Cache) -> None:
+    weights = sampling_weights(cache, cache.part("train"), 1.0, Recipe())
+    assert weights == pytest.approx([0.5, 0, 0, 0.5, 0])
+
+
+def test_films_for_the_classifier(cache: Cache) -> None:
+    """(20 / 255 - 0.5) / 0.5 for the second film, and its label."""
+    films = Films(cache, cache.part("train"), Recipe(size=64, augment=_STILL), masks=False)
+    assert len(films) == 5
+    tensor, label = films[1]
+    assert tensor.shape == (1, 64, 64) and tensor.dtype == torch.float32
+    assert torch.allclose(tensor, torch.tensor(20 / 127.5 - 1))
+    assert label.tolist() == [0.0] and films[3][1].tolist() == [1.0]
+
+
+def test_films_for_the_segmenter(cache: Cache) -> None:
+    """The square of 128×64 grid pixels is 16×8 at size 64, on film and mask alike."""
+    films = Films(cache, cache.part("train"), Recipe(size=64, augment=_STILL), masks=True)
+    tensor, mask = films[0]
+    assert mask.shape == (1, 64, 64) and mask.dtype == torch.float32
+    assert mask.sum() == 16 * 8 and mask[0, 16:32, 8:16].all()
+    assert torch.equal(tensor[0] > 0.9, mask[0] > 0)
+
+
+def test_augmentation_follows_torchs_seed(cache: Cache) -> None:
+    """torch seeds the loader processes: numpy's randomness must hang on it, or all workers would
+    draw the same noise.
+    """
+    films = Films(cache, cache.part("train"), Recipe(size=64), masks=False)
+    torch.manual_seed(5)
+    first, second = films[0][0], films[0][0]
+    torch.manual_seed(5)
+    assert torch.equal(films[0][0], first)
+    assert not torch.equal(first, second)
+
+
+def test_a_mask_pixel_at_the_input_is_half_covered() -> None:
+    mask = np.zeros((512, 512), dtype=np.uint8)
+    mask[0:4, 0:8] = 1  # half of the first 8×8 block: 1
+    mask[0:3, 8:16] = 1  # three eighths of the second: 0
+    small = mask_to_input(mask, 64)
+    assert small.shape == (1, 64, 64) and small.dtype == np.float32
+    assert small[0, 0, :3].tolist() == [1.0, 0.0, 0.0] and small.sum() == 1
+
+
+def test_a_cache_without_a_part_is_refused(tmp_path: Path) -> None:
+    folder = write_cache(tmp_path / "cache", (("real", "train", 1), ("real", "train", 0))).folder
+    with pytest.raises(DataError, match="has no calibration part"):
+        ClassifierTask(ClassifierRecipe(cache=folder))
+
+
+class _Mean(nn.Module):
+    """Logit: the film's mean brightness, in [-1, 1]."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.mean(dim=(2, 3))
+
+
+class _Bright(nn.Module):
+    """Logit of a pixel: positive where it is nearly white."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return 50 * (image - 0.9)
+
+
+def test_the_classifiers_figures_by_hand(cache: Cache, tmp_path: Path) -> None:
+    """Calibration films: positive 100 with a square, negative 120, positive 140 with a square.
+
+    The square of 1/32 of the film lifts the first to 104.8: the negative lies between the two
+    positives. AUROC 1/2; best F2 says all positive: 5 * 2 / (5 * 2 + 1) = 10 / 11. For a recall of
+    0.95 both positives must be found, and the negative is alarmed.
+    """
+    task = ClassifierTask(ClassifierRecipe(cache=cache.folder, size=64))
+    figures = task.validate(_Mean(), torch.device("cpu"))
+    assert task.logits == pytest.approx(np.array([104.84, 120, 143.59]) / 127.5 - 1, abs=1e-3)
+    assert figures["auroc"] == pytest.approx(0.5)
+    assert figures["score"] == figures["f2"] == pytest.approx(10 / 11)
+    assert figures["specificity_at_recall"] == 0.0
+    task.draw(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "confusion_default.png", "confusion_calibrated.png", "roc.png",
+    }  # fmt: skip
+
+
+def test_the_segmenters_figures_by_hand(cache: Cache, tmp_path: Path) -> None:
+    """Both lesions found to the pixel, nothing said on the healthy film."""
+    task = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64))
+    figures = task.validate(_Bright(), torch.device("cpu"))
+    assert figures["score"] == figures["lesion_dice"] == 1.0
+    assert figures["image_accuracy"] == figures["image_recall"] == 1.0
+    task.draw(tmp_path)
+    assert (tmp_path / "confusion_default.png").is_file()
+
+
+def test_a_missed_lesion_counts_nothing(cache: Cache) -> None:
+    """A network that says nothing has lesion Dice 0, not the mean over what it found."""
+    task = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64))
+    silent = nn.Sequential(_Bright(), nn.Threshold(1e6, -20.0))
+    figures = task.validate(silent, torch.device("cpu"))
+    assert figures["score"] == 0.0 and figures["image_recall"] == 0.0
+    assert figures["image_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_the_threshold_of_a_pixel_is_a_probability(cache: Cache) -> None:
+    """Half a lesion said: Dice 2 * 64 / (64 + 128) on both positives."""
+    task = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64))
+
+    class Half(_Bright):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(image)
+            logits[:, :, 24:] = -1e-3  # just below a probability of 0.5
+            return logits
+
+    assert task.validate(Half(), torch.device("cpu"))["score"] == pytest.approx(2 / 3)
+
+
+def test_recipes_decide_how_the_classifier_slides(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With relu6_until 0.5 the share is 0.4 at a progress of 0.2, and only 0.5 and later is kept."""
+    shares: list[float] = []
+    monkeypatch.setattr(
+        "pneumoseg.training.tasks.set_silu_share", lambda model, share: shares.append(share)
+    )
+    recipe = ClassifierRecipe(cache=cache.folder, relu6_until=0.5)
+    task = ClassifierTask(recipe)
+    task.set_progress(_Mean(), 0.2)
+    assert shares == pytest.approx([0.4])
+    assert not task.eligible(0.49) and task.eligible(0.5)
+    plain = ClassifierTask(replace(recipe, relu6_until=0.0))
+    plain.set_progress(_Mean(), 0.2)
+    assert len(shares) == 1 and plain.eligible(0.0)
