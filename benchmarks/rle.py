@@ -3,8 +3,9 @@
     python benchmarks/rle.py [--masks train-rle.csv] [--out benchmarks/results/rle.json]
 
 The plain loop is written here in the manner of the challenge's helper functions: to encode it walks
-the pixels one by one, to decode it fills one slice a run. Masks are the rows of a SIIM CSV on 1024×1024 where one is given or lies in
-``../shared/data/siim``, otherwise ellipses of the size of a pneumothorax from a fixed seed.
+the pixels one by one, to decode it fills one slice a run. Masks are the rows of a SIIM CSV on
+1024×1024 where one is given or lies in ``../shared/data/siim``, otherwise ellipses of the size of a
+pneumothorax from a fixed seed.
 """
 
 from __future__ import annotations
@@ -129,7 +130,9 @@ def main() -> None:
     arguments = parser.parse_args()
     texts = real_texts(arguments.masks) if arguments.masks else ellipse_texts()
     results = measure(texts)
-    aim_met = all(results[f"{way} pneumoseg"]["median_ms"] <= AIM_MS for way in ("encode", "decode"))
+    aim_met = all(
+        results[f"{way} pneumoseg"]["median_ms"] <= AIM_MS for way in ("encode", "decode")
+    )
     report = {
         "masks": "SIIM train-rle.csv" if arguments.masks else "ellipses, seed 0",
         "n": len(texts),

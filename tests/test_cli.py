@@ -1,4 +1,4 @@
-"""The command line: exit codes, the settings file under the flags, help, and what is not imported."""
+"""The command line: exit codes, settings file and flags, help, and what is not imported."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
-from tiny_bundle import write_tiny_bundle
 
 from pneumoseg import __version__
 from pneumoseg.cli import COMMANDS, main
+from tiny_bundle import write_tiny_bundle
 
 
 def run(*words: object) -> int:

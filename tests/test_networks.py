@@ -1,4 +1,4 @@
-"""Both networks: what goes in, what comes out, how large they are, and what their layers are called."""
+"""Both networks: what goes in and comes out, how large they are, how their layers are called."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_without_shallow_skips_the_branch_is_gone() -> None:
 
 
 def test_shallow_skips_carry_single_pixels(segmenter: ConvNeXtTinyUNet) -> None:
-    """Half resolution first, as the decoder takes them, and one pixel of the film is seen in both."""
+    """Half resolution first, as the decoder takes them; one pixel of the film is not lost."""
     film = torch.zeros(1, 1, 64, 64)
     film[0, 0, 20, 30] = 1
     assert segmenter.shallow is not None

@@ -150,7 +150,7 @@ def test_probabilities_are_interpolated_before_the_threshold() -> None:
     place = Placement.letterbox(4096, 4096)  # eight film pixels a grid pixel
     mask = to_source_grid(map_, place) >= 0.5
     first = int(np.flatnonzero(mask[2048])[0])
-    # Centres of the columns lie at 2043.5 and 2051.5; 0.5 is reached at 2043.5 + 8 * 0.375 = 2046.5.
+    # The columns' centres lie at 2043.5 and 2051.5; 0.5 is reached at 2043.5 + 8 * 3 / 8 = 2046.5.
     assert first == 2047
     nearest = np.kron(map_ >= 0.5, np.ones((8, 8), dtype=np.bool_))
     assert int(np.flatnonzero(nearest[2048])[0]) == 2048

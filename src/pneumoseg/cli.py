@@ -124,7 +124,9 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     if path is not None:
         from pneumoseg.settings import load_settings
 
-        default = load_settings(settings_class, path)
+        # what is given without a flag may also be given beside a file
+        left_open = tyro.MISSING if command.positional else None
+        default = load_settings(settings_class, path, left_open=left_open)
     settings = tyro.cli(
         settings_class,
         args=words,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumoseg import rle
-from pneumoseg.errors import DataError
+from pneumoseg.errors import DataError, InputError
 from pneumoseg.reading import read
 from pneumoseg.reading.siim_csv import read_mask_rows
 from pneumoseg.study import Mask
@@ -52,8 +52,8 @@ def write_run_page(
         The page, and its rows in the order of the run.
 
     Raises:
-        DataError: the folder holds no finished run, or more than :data:`MOST_FILMS` films.
-        InputError: a film of the run can no longer be read.
+        DataError: the folder holds no finished run, or more than :data:`MOST_FILMS` films, or a
+            film of the run can no longer be read.
     """
     if not (run / JOURNAL).is_file():
         raise DataError(f"{run} has no {JOURNAL}; give a folder that pneumoseg predict wrote")
@@ -76,7 +76,13 @@ def write_run_page(
 
 
 def _row(record: Mapping[str, Any], truths: Mapping[str, list[str]] | None) -> ReportRow:
-    image = read(record["path"])
+    try:
+        image = read(record["path"])
+    except InputError as error:
+        raise DataError(
+            f"the film {record['path']} can no longer be read ({error}); a page needs the films "
+            "where they lay when they were predicted"
+        ) from error
     shape = (int(record["shape"][0]), int(record["shape"][1]))
     truth = None
     if truths is not None and record["image_id"] in truths:

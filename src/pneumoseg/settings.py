@@ -43,13 +43,17 @@ class PipelineConfig:
             raise UsageError(f"min_pixels must be 0 or more, got {self.min_pixels}")
 
 
-def load_settings(cls: type[_Settings], path: Path) -> _Settings:
+def load_settings(
+    cls: type[_Settings], path: Path, *, left_open: object | None = None
+) -> _Settings:
     """Read a settings dataclass from a TOML file.
 
     Args:
         cls: a frozen dataclass whose fields are plain values, tuples, paths or further such
             dataclasses.
         path: a TOML file; keys are field names, tables are nested dataclasses.
+        left_open: stands in for required keys that the file leaves to the command line; None
+            makes a missing key an error.
 
     Raises:
         UsageError: the file is missing or not TOML, has an unknown key, or a value of the wrong
@@ -62,22 +66,39 @@ def load_settings(cls: type[_Settings], path: Path) -> _Settings:
         raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
-    return _from_table(cls, table, str(path))
+    if left_open is not None:
+        table = dict.fromkeys(_required(cls), left_open) | table
+    return _from_table(cls, table, str(path), left_open)
 
 
-def _from_table(cls: type[_Settings], table: dict[str, Any], where: str) -> _Settings:
+def _required(cls: type) -> tuple[str, ...]:
+    """Names of the fields that have no default."""
+    return tuple(
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    )
+
+
+def _from_table(
+    cls: type[_Settings], table: dict[str, Any], where: str, left_open: object | None = None
+) -> _Settings:
     hints = get_type_hints(cls)
-    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in table:
         if key not in known:
             raise UsageError(
                 f"{where}: unknown key {key!r}; known keys are {', '.join(sorted(known))}"
             )
-    for name, definition in known.items():
-        defaults = {definition.default, definition.default_factory}
-        if name not in table and defaults == {dataclasses.MISSING}:
+    for name in _required(cls):
+        if name not in table:
             raise UsageError(f"{where}: the key {name!r} is missing")
-    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()}
+    values = {
+        key: value
+        if left_open is not None and value is left_open
+        else _convert(hints[key], value, f"{where}: {key}")
+        for key, value in table.items()
+    }
     try:
         return cls(**values)
     except TypeError as error:
@@ -91,9 +112,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return _from_table(hint, value, where)  # type: ignore[arg-type]
     if origin is tuple:
-        if not isinstance(value, list):
-            raise UsageError(f"{where}: expected a list, got {value!r}")
-        return tuple(_convert(arguments[0], item, where) for item in value)
+        return _convert_list(arguments[0], value, where)
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -109,6 +128,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             except UsageError:
                 continue
     raise UsageError(f"{where}: {value!r} is not one of {arguments or hint}")
+
+
+def _convert_list(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
+    """A TOML array as a tuple; a single word in its place would be taken letter by letter."""
+    if not isinstance(value, list):
+        raise UsageError(f"{where}: expected a list, got {value!r}")
+    return tuple(_convert(hint, item, where) for item in value)
 
 
 def _convert_plain(hint: type, value: Any, where: str) -> Any:

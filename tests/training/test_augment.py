@@ -94,7 +94,7 @@ def test_a_flip_is_left_right_to_the_pixel() -> None:
 
 
 def test_never_upside_down() -> None:
-    """What lies in the upper half stays there, while left and right change places in half of all."""
+    """What lies in the upper half stays there; left and right change places in half of all."""
     film, mask = _square()
     settings = replace(AugmentSettings(), blur=0.0, noise=0.0, recompress=0.0)
     sides = []

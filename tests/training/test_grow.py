@@ -82,7 +82,9 @@ def test_every_filter_is_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 1e-5  # PyTorch's, for which the scales were corrected
-    images = _smooth_images(2, 260)  # lite2 was written for 260 pixels: its padding is fixed to that
+    images = _smooth_images(
+        2, 260
+    )  # lite2 was written for 260 pixels: its padding is fixed to that
     assert torch.allclose(_pooled(model, images), _lite2_features(images), atol=1e-4)
 
 

@@ -80,9 +80,7 @@ def test_one_missing_or_misshapen_tensor_is_named(unet: ConvNeXtTinyUNet, tmp_pa
 
 
 @pytest.mark.parametrize("content", [b"", b"not a weights file", b"PK\x03\x04 damaged"])
-def test_a_damaged_file_is_named(
-    content: bytes, unet: ConvNeXtTinyUNet, tmp_path: Path
-) -> None:
+def test_a_damaged_file_is_named(content: bytes, unet: ConvNeXtTinyUNet, tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"best\.pt is not a PyTorch weights file"):
@@ -144,7 +142,9 @@ def test_imagenet_weights_land_in_both_backbones(monkeypatch: pytest.MonkeyPatch
     whole = made["convnext_tiny"].state_dict()
     own = segmenter.encoder.state_dict()
     for name, tensor in own.items():
-        assert torch.equal(tensor, whole[name.replace("stages_", "stages.").replace("stem_", "stem.")])
+        assert torch.equal(
+            tensor, whole[name.replace("stages_", "stages.").replace("stem_", "stem.")]
+        )
 
 
 def test_lite2_is_for_the_classifier() -> None:

@@ -222,7 +222,7 @@ def test_it_stops_early(tmp_path: Path) -> None:
     task = _Task(_recipe(tmp_path, epochs=10, patience=2), [0.1, 0.9, *[0.5] * 8])
     progress = train(task)
     assert progress.best_epoch == 2
-    assert 4 <= progress.epoch <= 5
+    assert progress.epoch == 4
     assert train(_Task(task.recipe)).epoch == progress.epoch  # and stays stopped
 
 
@@ -242,7 +242,7 @@ def test_the_clock_ends_it(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_the_run(value: float, tmp_path: Path) -> None:
     task = _Task(_recipe(tmp_path))
     task.points = _Points(value)
-    with pytest.raises(DataError, match="the loss became (inf|nan) in epoch 0: lower the learning"):
+    with pytest.raises(DataError, match="the loss became (inf|nan): lower the learning"):
         train(task)
     assert not (task.recipe.out / "best.pt").exists()
 

@@ -49,7 +49,7 @@ def test_a_schedule_that_cannot_be(values: dict[str, float], words: str) -> None
 
 
 def test_every_default_is_in_one_place() -> None:
-    """Both recipes share the loop's settings; a field of its own in one would be a second default."""
+    """Both share the loop's settings; a field of its own in one would be a second default."""
     shared = {f.name for f in dataclasses.fields(Recipe)} - {"out"}
     for kind in (ClassifierRecipe, SegmenterRecipe):
         own = set(kind.__annotations__)

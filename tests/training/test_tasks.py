@@ -239,7 +239,7 @@ def test_the_threshold_of_a_pixel_is_a_probability(cache: Cache) -> None:
 def test_recipes_decide_how_the_classifier_slides(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With relu6_until 0.5 the share is 0.4 at a progress of 0.2, and only 0.5 and later is kept."""
+    """With relu6_until 0.5 the share is 0.4 at a progress of 0.2; from 0.5 on epochs are kept."""
     shares: list[float] = []
     monkeypatch.setattr(
         "pneumoseg.training.tasks.set_silu_share", lambda model, share: shares.append(share)

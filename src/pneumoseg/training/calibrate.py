@@ -94,6 +94,11 @@ def calibrate(settings: CalibrateSettings) -> Calibrated:
         DataError: the cache lacks a calibration or test part, or one has no positives.
     """
     cache = Cache.open(settings.cache)
+    # What is missing is said now, not after minutes of exporting.
+    for part in ("calibration", "test"):
+        _part(cache, part)
+    _best_weights(settings.classifier, "classifier")
+    _best_weights(settings.segmenter, "segmenter")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         classifier = _export(settings.classifier, "classifier", folder)
@@ -238,11 +243,16 @@ class _Exported:
     init: str
 
 
-def _export(run: Path, kind: str, folder: Path) -> _Exported:
-    """Export a run's best weights; the recipe in the file says size and first weights."""
+def _best_weights(run: Path, kind: str) -> Path:
     path = run / "best.pt"
     if not path.is_file():
         raise UsageError(f"{run} has no best.pt; give the run folder of pneumoseg train {kind}")
+    return path
+
+
+def _export(run: Path, kind: str, folder: Path) -> _Exported:
+    """Export a run's best weights; the recipe in the file says size and first weights."""
+    path = _best_weights(run, kind)
     recipe = torch.load(path, map_location="cpu", weights_only=True)["recipe"]
     model: torch.nn.Module
     if kind == "classifier":

@@ -1,13 +1,8 @@
 """The training loop, read downwards: sample, step, average, validate, keep the best, go on.
 
 One loop serves both networks; what differs (network, loss, metrics) is a :class:`Task`. Devices,
-precision and several processes are Hugging Face ``accelerate``'s affair. The run folder explains
-itself:
-
-- ``settings.json`` the recipe; ``environment.json`` versions and device;
-- ``metrics.json`` one record per epoch; ``curves.png`` and the task's own pictures;
-- ``best.pt`` the averaged weights of the best epoch;
-- ``last/`` the state from which a stopped run goes on.
+precision and several processes are Hugging Face ``accelerate``'s affair. What the run folder holds
+is :mod:`pneumoseg.training.run_folder`.
 """
 
 from __future__ import annotations
@@ -17,9 +12,7 @@ import json
 import logging
 import math
 import os
-import platform
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,15 +27,14 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
-from pneumoseg import __version__
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.figures import draw_training_curves
 from pneumoseg.training.recipes import Recipe, Schedule
+from pneumoseg.training.run_folder import check_run, make_run, save_best, write_json
 
 logger = logging.getLogger(__name__)
 
 Metrics = dict[str, float]
-SETTINGS_FILE = "settings.json"
 FINAL_LEARNING_RATE = 0.01
 """The cosine ends at this share of the peak."""
 
@@ -119,12 +111,12 @@ def train(
         DataError: nothing to train on, or the loss is no longer finite.
     """
     schedule = task.recipe.schedule
-    _check_run(task.recipe, overwrite)
+    check_run(task.recipe, overwrite)
     run = _Run(task)
     run.open_folder(overwrite)
     progress = run.resume()
     while progress.epoch < schedule.epochs and progress.share(schedule, run.steps) < 1.0:
-        if progress.stale_epochs > schedule.patience:
+        if progress.stale_epochs >= schedule.patience:
             logger.info("no better epoch for %d epochs: stopping early", schedule.patience)
             break
         losses = run.learn_one_epoch(progress, on_step)
@@ -157,11 +149,7 @@ class _Run:
     def open_folder(self, overwrite: bool) -> None:
         """Make the run folder explain itself; only now, when the network is known to build."""
         if self.accelerator.is_main_process:
-            if overwrite and self.recipe.out.exists():
-                shutil.rmtree(self.recipe.out)
-            self.recipe.out.mkdir(parents=True, exist_ok=True)
-            _write_json(self.recipe.out / SETTINGS_FILE, _plain(self.recipe))
-            _write_environment(self.recipe.out, self.accelerator)
+            make_run(self.recipe, self.accelerator, overwrite=overwrite)
         self.accelerator.wait_for_everyone()
 
     def learn_one_epoch(
@@ -178,11 +166,6 @@ class _Run:
             if share >= 1.0:
                 break
             losses.append(self._step(batch, share))
-            if not math.isfinite(losses[-1]):
-                raise DataError(
-                    f"the loss became {losses[-1]} in epoch {progress.epoch}: lower the learning "
-                    "rate, or use precision fp32"
-                )
             progress.step += 1
             progress.seconds, last = progress.seconds + time.monotonic() - last, time.monotonic()
             self._agree_on_time(progress)
@@ -198,6 +181,10 @@ class _Run:
             group["lr"] = schedule.learning_rate * _learning_rate_factor(share, schedule.warmup)
         with self.accelerator.autocast():
             loss = self.task.loss(self.model, batch)
+        if not torch.isfinite(loss):
+            raise DataError(
+                f"the loss became {loss.item()}: lower the learning rate, or use precision fp32"
+            )
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), schedule.gradient_clip)
         self.optimizer.step()
@@ -229,9 +216,9 @@ class _Run:
             progress.best_score, progress.best_epoch = metrics["score"], progress.epoch
         if self.accelerator.is_main_process:
             if better:
-                _save_best(self.average.module, self.recipe, record)
+                save_best(self.average.module, self.recipe, record)
                 self.task.draw(self.recipe.out)
-            _write_json(self.recipe.out / "metrics.json", progress.history)
+            write_json(self.recipe.out / "metrics.json", progress.history)
             draw_training_curves(progress.history, self.recipe.out / "curves.png")
 
     def resume(self) -> Progress:
@@ -253,29 +240,13 @@ class _Run:
         self.accelerator.wait_for_everyone()
         self.accelerator.save_state(str(new))
         if self.accelerator.is_main_process:
-            _write_json(new / "progress.json", dataclasses.asdict(progress))
+            write_json(new / "progress.json", dataclasses.asdict(progress))
             shutil.rmtree(old, ignore_errors=True)
             if last.exists():
                 last.rename(old)
             new.rename(last)
             shutil.rmtree(old, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-
-
-def _check_run(recipe: Recipe, overwrite: bool) -> None:
-    """Refuse a folder that holds another recipe's run."""
-    path = recipe.out / SETTINGS_FILE
-    if overwrite or not path.is_file():
-        return
-    if json.loads(path.read_text(encoding="utf-8")) != _plain(recipe):
-        raise UsageError(
-            f"{recipe.out} holds a run of another recipe; give another --out, or --overwrite"
-        )
-
-
-def _plain(recipe: Recipe) -> Any:
-    """Turn a recipe into JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
 
 
 def _accelerator(precision: str) -> Accelerator:
@@ -353,34 +324,3 @@ def _draw_batches(
         drop_last=len(sampler) >= recipe.schedule.batch_size,
     )
     yield from accelerator.prepare(loader)
-
-
-def _save_best(model: nn.Module, recipe: Recipe, record: Metrics) -> None:
-    path = recipe.out / "best.pt"
-    temporary = path.with_suffix(".new")
-    held = {"model": model.state_dict(), "recipe": _plain(recipe), "metrics": record}
-    torch.save(held, temporary)
-    temporary.replace(path)
-
-
-def _write_json(path: Path, value: object) -> None:
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-def _write_environment(folder: Path, accelerator: Accelerator) -> None:
-    device = accelerator.device
-    _write_json(
-        folder / "environment.json",
-        {
-            "pneumoseg": __version__,
-            "python": sys.version.split()[0],
-            "torch": torch.__version__,
-            "platform": platform.platform(),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "processes": accelerator.num_processes,
-            "cores": os.cpu_count(),
-            "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
-        },
-    )

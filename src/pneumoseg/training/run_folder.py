@@ -1,0 +1,91 @@
+"""The folder of a training run, which explains itself.
+
+- ``settings.json`` the recipe; ``environment.json`` versions and device;
+- ``metrics.json`` one record per epoch; ``curves.png`` and the task's own pictures;
+- ``best.pt`` the averaged weights of the best epoch;
+- ``last/`` the state from which a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from pneumoseg import __version__
+from pneumoseg.errors import UsageError
+from pneumoseg.training.recipes import Recipe
+
+SETTINGS_FILE = "settings.json"
+
+
+def check_run(recipe: Recipe, overwrite: bool) -> None:
+    """Refuse a folder that holds another recipe's run, or something that is no run at all."""
+    path = recipe.out / SETTINGS_FILE
+    if not path.is_file():
+        if recipe.out.exists() and (not recipe.out.is_dir() or any(recipe.out.iterdir())):
+            raise UsageError(f"{recipe.out} holds something else than a run; give another --out")
+        return
+    if overwrite:
+        return
+    if json.loads(path.read_text(encoding="utf-8")) != plain(recipe):
+        raise UsageError(
+            f"{recipe.out} holds a run of another recipe; give another --out, or --overwrite"
+        )
+
+
+def make_run(recipe: Recipe, accelerator: Accelerator, *, overwrite: bool) -> None:
+    """Make the folder and write what the run is; called after :func:`check_run`, in one process."""
+    if overwrite and (recipe.out / SETTINGS_FILE).is_file():
+        shutil.rmtree(recipe.out)
+    recipe.out.mkdir(parents=True, exist_ok=True)
+    write_json(recipe.out / SETTINGS_FILE, plain(recipe))
+    _write_environment(recipe.out, accelerator)
+
+
+def plain(recipe: Recipe) -> Any:
+    """Turn a recipe into JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
+
+
+def save_best(model: nn.Module, recipe: Recipe, record: Mapping[str, float]) -> None:
+    """Write ``best.pt``: the state dict ``model``, the ``recipe`` and the ``metrics``."""
+    path = recipe.out / "best.pt"
+    temporary = path.with_suffix(".new")
+    held = {"model": model.state_dict(), "recipe": plain(recipe), "metrics": dict(record)}
+    torch.save(held, temporary)
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file as a whole or not at all."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _write_environment(folder: Path, accelerator: Accelerator) -> None:
+    device = accelerator.device
+    write_json(
+        folder / "environment.json",
+        {
+            "pneumoseg": __version__,
+            "python": sys.version.split()[0],
+            "torch": torch.__version__,
+            "platform": platform.platform(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "processes": accelerator.num_processes,
+            "cores": os.cpu_count(),
+            "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
+        },
+    )

@@ -1,0 +1,93 @@
+"""The demonstration: what is promised on the README's first line is there after one call."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from pneumoseg import check
+from pneumoseg import demo as demo_module
+from pneumoseg.cli import main
+from pneumoseg.demo import Demo, DemoSettings, run_demo
+from pneumoseg.prediction_run import Progress
+from tiny_bundle import write_tiny_bundle
+
+STUDIES = 2
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> DemoSettings:
+    folder = tmp_path_factory.mktemp("demo")
+    return DemoSettings(folder / "out", str(write_tiny_bundle(folder / "tiny").folder))
+
+
+@pytest.fixture(scope="module")
+def heard() -> tuple[list[tuple[int, int]], list[Progress]]:
+    return [], []
+
+
+@pytest.fixture(scope="module")
+def done(settings: DemoSettings, heard: tuple[list[tuple[int, int]], list[Progress]]) -> Demo:
+    """Two studies instead of twelve, and a bundle by hand: every film is brighter than black."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo_module, "STUDIES", STUDIES)
+        return run_demo(
+            settings,
+            on_phantom=lambda done, total: heard[0].append((done, total)),
+            on_predict=heard[1].append,
+        )
+
+
+def test_twelve_studies_of_seeds_of_their_own() -> None:
+    """Films that the constancy check knows would show less."""
+    assert demo_module.STUDIES == 12
+    seeds = range(demo_module.FIRST_SEED, demo_module.FIRST_SEED + demo_module.STUDIES)
+    assert not set(seeds) & set(check.SEEDS)
+
+
+def test_studies_are_dicom_with_their_truth(done: Demo) -> None:
+    files = sorted((done.studies / "dicom").glob("*.dcm"))
+    assert len(files) == STUDIES
+    assert all(file.read_bytes()[128:132] == b"DICM" for file in files)
+    with (done.studies / "train-rle.csv").open(newline="") as file:
+        assert {row["ImageId"] for row in csv.DictReader(file)} == {f.stem for f in files}
+
+
+def test_tables_overlays_and_page_are_there(done: Demo) -> None:
+    names = {path.name for path in done.results.iterdir()}
+    assert {"predictions_aggregated.csv", "predictions_split.csv", "overlays"} <= names
+    assert len(list((done.results / "overlays").iterdir())) == STUDIES
+    assert done.page == done.results / "index.html" and done.page.is_file()
+    assert len(done.rows) == STUDIES
+
+
+def test_rows_tell_the_truth(done: Demo) -> None:
+    with (done.studies / "train-rle.csv").open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    truth = {row[0]: row[1].strip() != "-1" for row in rows}
+    assert {row.name: row.truth for row in done.rows} == truth
+
+
+def test_progress_is_told(done: Demo, heard: tuple[list[tuple[int, int]], list[Progress]]) -> None:
+    assert heard[0] == [(1, STUDIES), (2, STUDIES)]
+    assert [progress.done for progress in heard[1]] == [1, 2]
+
+
+def test_again_replaces_it_and_leaves_other_files(
+    done: Demo,
+    settings: DemoSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command says where everything lies; what else is in the folder is not its own."""
+    monkeypatch.setattr(demo_module, "STUDIES", STUDIES)
+    (done.results / "my notes.txt").write_text("keep me")
+    assert main(["demo", "--out", str(settings.out), "--bundle", settings.bundle]) == 0
+    said = capsys.readouterr().out
+    for word in ("study", "probability", "decision", "lesions", "area", "truth"):
+        assert word in said
+    for path in (done.page, done.results / "predictions_aggregated.csv", done.results / "overlays"):
+        assert str(path) in said
+    assert "not a medical device" in said
+    assert (done.results / "my notes.txt").read_text() == "keep me"
