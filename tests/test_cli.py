@@ -147,6 +147,18 @@ def test_a_settings_file_and_a_flag_over_it(films: Path, bundle: Path, tmp_path:
     assert (other / "masks").is_dir()
 
 
+def test_paths_may_stand_beside_a_settings_file(
+    films: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of one's usual settings serves every folder; without any path the call is wrong."""
+    file = tmp_path / "predict.toml"
+    file.write_text(f'bundle = "{bundle}"\nmasks = true\n')
+    out = tmp_path / "out"
+    assert run("predict", films, "--settings", file, "--out", out) == 0
+    assert (out / "masks").is_dir()
+    assert run("predict", "--settings", file, "--out", tmp_path / "none") == 2
+
+
 def test_a_settings_file_with_an_unknown_key_is_a_wrong_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
