@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -207,9 +208,18 @@ def calibrate(settings: CalibrateSettings) -> int:
 def _train(task: Task, overwrite: bool) -> int:
     from pneumoseg.training.loop import train
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    handler = RichHandler(console=errors, show_path=False, show_level=False)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     logging.getLogger("accelerate").setLevel(logging.WARNING)
-    progress = train(task, overwrite=overwrite)
+    with errors.status("starting") as status:
+        progress = train(
+            task,
+            overwrite=overwrite,
+            on_step=lambda progress, loss: status.update(
+                f"epoch {progress.epoch + 1}  step {progress.step}  loss {loss:.4f}  "
+                f"{progress.seconds / 60:.1f} minutes"
+            ),
+        )
     if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks for all
         return EXIT_OK
     if progress.best_epoch < 0:

@@ -6,6 +6,7 @@ choices.
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from pneumoseg.classifier_efficientnet_b3 import EfficientNetB3Classifier
 from pneumoseg.errors import BundleError, RuntimeUnavailableError, UsageError
 from pneumoseg.runtime.torch import load_weights as load_exported_weights
 from pneumoseg.training.grow import grow_from_lite2
+
+UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)
+"""What torch.load was seen to raise on files that are damaged or something else."""
 
 CHOICES = "scratch, imagenet, lite2 (classifier only), a weights file (.pt), or a bundle"
 
@@ -92,7 +96,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load documents no closed set for a damaged file
+    except UNREADABLE as error:
         raise UsageError(f"{path} is not a PyTorch weights file: {error}") from error
     state: Any = held.get("model", held) if isinstance(held, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
