@@ -30,7 +30,14 @@ from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.figures import draw_training_curves
 from pneumoseg.training.recipes import Recipe, Schedule
-from pneumoseg.training.run_folder import check_run, make_run, save_best, write_json
+from pneumoseg.training.run_folder import (
+    BEST_FILE,
+    LATEST_FILE,
+    check_run,
+    make_run,
+    save_weights,
+    write_json,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -215,9 +222,11 @@ class _Run:
         if better:
             progress.best_score, progress.best_epoch = metrics["score"], progress.epoch
         if self.accelerator.is_main_process:
+            folder = self.recipe.out
+            save_weights(folder / LATEST_FILE, self.average.module, self.recipe, record)
             if better:
-                save_best(self.average.module, self.recipe, record)
-                self.task.draw(self.recipe.out)
+                save_weights(folder / BEST_FILE, self.average.module, self.recipe, record)
+                self.task.draw(folder)
             write_json(self.recipe.out / "metrics.json", progress.history)
             draw_training_curves(progress.history, self.recipe.out / "curves.png")
 

@@ -2,7 +2,7 @@
 
 - ``settings.json`` the recipe; ``environment.json`` versions and device;
 - ``metrics.json`` one record per epoch; ``curves.png`` and the task's own pictures;
-- ``best.pt`` the averaged weights of the best epoch;
+- ``best.pt`` the averaged weights of the best epoch, ``latest.pt`` those of the last one;
 - ``last/`` the state from which a stopped run goes on.
 """
 
@@ -27,6 +27,9 @@ from pneumoseg.errors import UsageError
 from pneumoseg.training.recipes import Recipe
 
 SETTINGS_FILE = "settings.json"
+BEST_FILE = "best.pt"
+LATEST_FILE = "latest.pt"
+"""Where the score is noisy, the end of a schedule can be the better start of the next one."""
 
 
 def check_run(recipe: Recipe, overwrite: bool) -> None:
@@ -58,9 +61,8 @@ def plain(recipe: Recipe) -> Any:
     return json.loads(json.dumps(dataclasses.asdict(recipe), default=str))
 
 
-def save_best(model: nn.Module, recipe: Recipe, record: Mapping[str, float]) -> None:
-    """Write ``best.pt``: the state dict ``model``, the ``recipe`` and the ``metrics``."""
-    path = recipe.out / "best.pt"
+def save_weights(path: Path, model: nn.Module, recipe: Recipe, record: Mapping[str, float]) -> None:
+    """Write a weights file: the state dict ``model``, the ``recipe`` and the ``metrics``."""
     temporary = path.with_suffix(".new")
     held = {"model": model.state_dict(), "recipe": plain(recipe), "metrics": dict(record)}
     torch.save(held, temporary)
