@@ -129,7 +129,8 @@ def test_a_run_folder_explains_itself_and_draws_curves(tmp_path: Path) -> None:
     progress = train(task)
     names = {path.name for path in recipe.out.iterdir()}
     assert names == {
-        "settings.json", "environment.json", "metrics.json", "curves.png", "best.pt", "last",
+        "settings.json", "environment.json", "metrics.json", "curves.png", "best.pt", "latest.pt",
+        "last",
     }  # fmt: skip
     settings = json.loads((recipe.out / "settings.json").read_text())
     assert settings["seed"] == 3 and settings["schedule"]["learning_rate"] == 0.05
