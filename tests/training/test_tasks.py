@@ -89,18 +89,26 @@ def test_half_of_what_is_drawn_is_positive(cache: Cache) -> None:
     assert positive == pytest.approx(0.5, abs=0.03)
 
 
-def test_sources_share_within_their_class(cache: Cache) -> None:
-    """Phantoms at half weight; the share of positives stays what was asked for.
+def test_a_source_has_the_same_share_of_both_classes(cache: Cache) -> None:
+    """A fifth of the positives and a fifth of the negatives: «is a phantom» must say nothing.
 
-    Positives 1 and 0.5 of 1.5, times 0.75; negatives 1, 1 and 0.5 of 2.5, times 0.25.
+    Positives: real 0.8 and phantom 0.2 of 0.75. Negatives: two real films share 0.8 of 0.25.
     """
-    recipe = Recipe(source_shares=(SourceShare("phantom", 0.5),))
+    recipe = Recipe(source_shares=(SourceShare("phantom", 0.2),))
     weights = sampling_weights(cache, cache.part("train"), 0.75, recipe)
-    assert weights == pytest.approx([0.5, 0.1, 0.1, 0.25, 0.05])
+    assert weights == pytest.approx([0.6, 0.1, 0.1, 0.15, 0.05])
     assert weights.sum() == pytest.approx(1.0)
 
 
-def test_a_source_of_weight_zero_is_left_out(cache: Cache) -> None:
+def test_a_class_that_one_source_has_alone_comes_from_it(tmp_path: Path) -> None:
+    films = (("real", "train", 1), ("phantom", "train", 0), ("phantom", "train", 1))
+    cache = write_cache(tmp_path / "cache", films)
+    recipe = Recipe(source_shares=(SourceShare("phantom", 0.3),))
+    weights = sampling_weights(cache, cache.part("train"), 0.5, recipe)
+    assert weights == pytest.approx([0.35, 0.5, 0.15])
+
+
+def test_a_source_of_share_zero_is_left_out(cache: Cache) -> None:
     recipe = Recipe(source_shares=(SourceShare("phantom", 0.0),))
     weights = sampling_weights(cache, cache.part("train"), 0.5, recipe)
     assert weights == pytest.approx([0.5, 0.25, 0.25, 0.0, 0.0])

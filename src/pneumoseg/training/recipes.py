@@ -17,8 +17,12 @@ class SourceShare:
 
     source: str
     """Name of the source in the cache."""
-    weight: float
-    """Weight of each of its films beside the films of other sources, 0 leaves it out."""
+    share: float
+    """Share of the draws of each class that come from it, 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise UsageError(f"the share of a source lies in [0, 1], got {self.share}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class Recipe:
     seed: int = 0
     """Seed of sampling and augmentation."""
     source_shares: tuple[SourceShare, ...] = ()
-    """Sources drawn more or less often; those not named have weight 1."""
+    """Sources whose share is fixed, alike among positives and negatives, so that where a film comes
+    from says nothing about its label; the other sources share the rest, film by film."""
     schedule: Schedule = field(default_factory=Schedule)
     """How long and how fast."""
     augment: AugmentSettings = field(default_factory=AugmentSettings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,24 +84,38 @@ def sampling_weights(
     Raises:
         DataError: a class has no film, or a named source is not in the cache.
     """
-    by_source = {share.source: share.weight for share in recipe.source_shares}
-    unknown = sorted(set(by_source) - set(cache.sources.tolist()))
+    shares = {share.source: share.share for share in recipe.source_shares}
+    unknown = sorted(set(shares) - set(cache.sources.tolist()))
     if unknown:
         raise DataError(
             f"the cache {cache.folder} has no source {unknown[0]!r}; it has "
             f"{', '.join(sorted(set(cache.sources.tolist())))}"
         )
-    weights = np.array([by_source.get(str(s), 1.0) for s in cache.sources[rows]], dtype=np.float64)
     positive = cache.labels[rows] == 1
-    for kind, chosen, share in (
-        ("positive", positive, positive_share),
-        ("negative", ~positive, 1.0 - positive_share),
-    ):
-        total = weights[chosen].sum()
-        if share > 0 and total <= 0:
+    weights = np.zeros(len(rows))
+    classes = (("positive", positive, positive_share), ("negative", ~positive, 1 - positive_share))
+    for kind, chosen, class_share in classes:
+        within = _weights_of_class(cache.sources[rows], chosen, shares)
+        if class_share > 0 and within.sum() <= 0:
             raise DataError(f"the training part of {cache.folder} has no {kind} film to draw from")
-        weights[chosen] *= share / total if total > 0 else 0.0
+        weights += class_share * within
     return weights
+
+
+def _weights_of_class(
+    sources: NDArray[np.str_], chosen: NDArray[np.bool_], shares: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Weights of the chosen films, summing to 1 (or 0 where there is none to draw)."""
+    weights = np.zeros(len(sources))
+    others = chosen.copy()
+    for source, share in shares.items():
+        films = chosen & (sources == source)
+        others &= ~films
+        weights[films] = share / max(1, films.sum())
+    left = max(0.0, 1.0 - weights.sum())
+    weights[others] = left / max(1, others.sum())
+    total = weights.sum()
+    return weights / total if total > 0 else weights
 
 
 class ClassifierTask:
