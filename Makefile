@@ -38,6 +38,7 @@ bundle: $(DEV)/.installed
 	$(DEV)/bin/pneumoseg phantom --out cache/phantom --count 800 --seed 100000 --size 512
 	$(DEV)/bin/pneumoseg prepare --settings configs/prepare_cxr.toml
 	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier_grown.toml
+	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier_middle.toml
 	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier.toml
 	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter_coarse.toml
 	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter.toml
