@@ -19,6 +19,8 @@ from pneumoseg.phantom import make_ct, make_film
 FOLDER = Path(__file__).parent
 FILMS = (7297, 7302, 7304, 7300)
 """Seeds, outside those of training."""
+TRUTH, FOUND = "#4da3ff", "#ff9b2f"
+"""Blue is what is there, orange what the cascade outlined, as in the overlays."""
 LUNG_WINDOW_HU = (-1350.0, 150.0)
 
 
@@ -41,7 +43,7 @@ def draw_gallery(path: Path) -> None:
             np.zeros(film.image.shape) if probability is None else probability,
             "probability" if probability is not None else "stage two not run",
         )
-        _show(row[3], film.image.pixels, f"{decision}, p = {said.probability:.2f}", mask)
+        _show(row[3], film.image.pixels, f"{decision}, p = {said.probability:.2f}", mask, FOUND)
     FigureCanvasAgg(figure).print_png(path)
 
 
@@ -57,10 +59,10 @@ def draw_ct(path: Path) -> None:
     FigureCanvasAgg(figure).print_png(path)
 
 
-def _show(axes: Any, pixels: Any, title: str, mask: Any = None) -> None:
+def _show(axes: Any, pixels: Any, title: str, mask: Any = None, colour: str = TRUTH) -> None:
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
     if mask is not None and np.any(mask):
-        axes.contour(mask, levels=[0.5], colors=["#ff4d4d"], linewidths=1.2)
+        axes.contour(mask, levels=[0.5], colors=[colour], linewidths=1.2)
     axes.set_title(title, fontsize=9)
     axes.set_axis_off()
 
