@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -117,8 +118,15 @@ def train(
         UsageError: the folder holds a run of another recipe.
         DataError: nothing to train on, or the loss is no longer finite.
     """
-    schedule = task.recipe.schedule
     check_run(task.recipe, overwrite)
+    with _flushed_denormals():
+        return _train(task, overwrite, on_step)
+
+
+def _train(
+    task: Task, overwrite: bool, on_step: Callable[[Progress, float], None] | None
+) -> Progress:
+    schedule = task.recipe.schedule
     run = _Run(task)
     run.open_folder(overwrite)
     progress = run.resume()
@@ -132,6 +140,16 @@ def train(
     return progress
 
 
+@contextmanager
+def _flushed_denormals() -> Iterator[None]:
+    """Round vanishing gradients to zero: as denormal numbers they slow a CPU down."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)  # it is a state of the whole process
+
+
 class _Run:
     """One run in memory: the network, its average, optimiser and films on their device."""
 
@@ -140,7 +158,6 @@ class _Run:
         if schedule.threads:
             torch.set_num_threads(schedule.threads)
         torch.manual_seed(self.recipe.seed)
-        torch.set_flush_denormal(True)  # vanishing gradients otherwise slow a CPU down tenfold
         self.accelerator = _accelerator(schedule.precision)
         network = task.build().to(memory_format=torch.channels_last)
         groups = _parameter_groups(network, schedule.weight_decay)
