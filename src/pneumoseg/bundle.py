@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pneumoseg.calibration import Calibration
 from pneumoseg.errors import BundleError, UsageError
-from pneumoseg.preprocess import Normalisation
+from pneumoseg.preprocess import Normalisation, Window
 from pneumoseg.settings import PipelineConfig, load_settings
 from pneumoseg.study import Modality
 from pneumoseg.toml_text import toml_text
@@ -104,6 +104,8 @@ class Card:
         training: data, licence, initial weights, limits.
         sha256: digests of the two network files.
         figures: what was measured, on what.
+        window: the HU that CT slices are shown with; a CT bundle must have one, no other may.
+        parent: name, version and card digest of the bundle this one was derived from, or empty.
     """
 
     name: str
@@ -117,6 +119,8 @@ class Card:
     training: Training
     sha256: Digests
     figures: tuple[CardFigure, ...] = ()
+    window: Window | None = None
+    parent: str = ""
 
     def __post_init__(self) -> None:
         for name in ("classifier_size", "segmenter_size"):
@@ -127,6 +131,10 @@ class Card:
             raise BundleError("a bundle needs a name and a version")
         if self.normalisation.std <= 0:
             raise BundleError(f"normalisation.std must be positive, got {self.normalisation.std}")
+        if (self.window is None) == (self.modality is Modality.CT):
+            raise BundleError("a CT bundle needs a window in HU, and no other bundle has one")
+        if self.window is not None and self.window.width <= 0:
+            raise BundleError(f"window.width must be positive, got {self.window.width}")
 
 
 @dataclass(frozen=True)
@@ -216,6 +224,8 @@ _COMMENTS = {
     "normalisation": "Networks see (x - mean) / std, with x in [0, 1].",
     "config": "The calibrated operating point; a flag or keyword replaces it.",
     "calibration": "From the classifier's logit to the probability that a reader sees.",
+    "window": "The HU that CT slices are shown with, from 0 to 1.",
+    "parent": "The bundle this one was derived from; empty for one trained from data.",
     "training": "Where the weights come from.",
     "sha256": "Digests of classifier.onnx and segmenter.onnx.",
     "figures": "What was measured: low and high bound the bootstrap 95 % interval.",

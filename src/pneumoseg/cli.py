@@ -30,7 +30,7 @@ class Command:
     settings: str
     """``module:class`` of the settings dataclass."""
     run: str
-    """Name of the function in :mod:`pneumoseg.commands`."""
+    """Name of the function in :mod:`pneumoseg.commands`, or ``module:function``."""
     summary: str
     """One line."""
     positional: bool = False
@@ -135,7 +135,8 @@ def _run(name: str, command: Command, words: list[str]) -> int:
         default=default,
         config=(tyro.conf.PositionalRequiredArgs,) if command.positional else (),
     )
-    run: Callable[..., int] = _find(f"pneumoseg.commands:{command.run}")
+    where = command.run if ":" in command.run else f"pneumoseg.commands:{command.run}"
+    run: Callable[..., int] = _find(where)
     return run(settings, overwrite=True) if overwrite else run(settings)
 
 

@@ -55,6 +55,24 @@ class Normalisation:
     std: float = 0.5
 
 
+@dataclass(frozen=True)
+class Window:
+    """The range of HU that is shown as 0 to 1: ``(x - (center - width / 2)) / width``, clipped.
+
+    DICOM PS3.3 C.11.2.1.3.2, LINEAR_EXACT.
+    """
+
+    center: float = -600.0
+    width: float = 1500.0
+    """The defaults are the common lung window."""
+
+    def apply(self, hu: NDArray[np.float32]) -> NDArray[np.float32]:
+        """HU of any shape to the unit interval, float32 of the same shape."""
+        low = self.center - self.width / 2
+        shown = (hu - np.float32(low)) * np.float32(1.0 / self.width)
+        return np.asarray(np.clip(shown, 0.0, 1.0), dtype=np.float32)
+
+
 def to_grid(image: Image) -> tuple[NDArray[np.uint8], Placement]:
     """Letterbox an X-ray onto the grid.
 

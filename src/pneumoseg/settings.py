@@ -34,13 +34,20 @@ class PipelineConfig:
     """Probability from which a pixel belongs to the mask."""
     min_pixels: int = MIN_PIXELS
     """Smallest lesion kept, in pixels of the 512×512 grid; smaller components are dropped."""
+    top_threshold: float = 0.0
+    """A film's mask is emptied unless enough pixels reach this probability; 0 switches it off."""
+    top_min_pixels: int = 0
+    """How many pixels of the 512×512 grid must reach ``top_threshold``; 0 switches it off."""
+    min_volume_ml: float = 0.0
+    """Smallest lesion of a CT volume kept, in mL; without a known spacing ``min_pixels`` rules."""
 
     def __post_init__(self) -> None:
-        for name in ("classifier_threshold", "segmenter_threshold"):
+        for name in ("classifier_threshold", "segmenter_threshold", "top_threshold"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UsageError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        if self.min_pixels < 0:
-            raise UsageError(f"min_pixels must be 0 or more, got {self.min_pixels}")
+        for name in ("min_pixels", "top_min_pixels", "min_volume_ml"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
 
 def load_settings(

@@ -8,9 +8,11 @@ cols) for CT.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +64,39 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
+class Geometry:
+    """Where the voxels of a CT volume lie in the patient, and how the file stored them.
+
+    The axes of every CT volume here are *canonical*: slice 0 is nearest the head, rows run from
+    anterior to posterior, columns from the patient's right to left, each to the nearest axis of the
+    patient; voxels are never resampled. ``stored`` is the array as a NIfTI file of the same
+    geometry holds it: the input's own for NIfTI, (cols, rows, slices) for a DICOM series.
+
+    Attributes:
+        affine: float64 (4, 4), canonical index (slice, row, col, 1) to the patient's mm in DICOM's
+            LPS (x to the left, y to posterior, z to the head), voxel centres. Sheared where the
+            gantry was tilted. The first slice's position is exact; see ``slice_offsets_mm``.
+        stored_axes: canonical axis k is axis ``stored_axes[k]`` of the stored array.
+        stored_flips: whether canonical axis k runs against that stored axis.
+        slice_offsets_mm: distance of each slice from the first along the normal of the slices,
+            increasing, where they are unevenly spaced (a missing slice); None where they are even.
+    """
+
+    affine: NDArray[np.float64]
+    stored_axes: tuple[int, int, int] = (2, 1, 0)
+    stored_flips: tuple[bool, bool, bool] = (False, False, False)
+    slice_offsets_mm: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
+            raise ValueError("the affine of a volume must be (4, 4) and finite")
+        if sorted(self.stored_axes) != [0, 1, 2]:
+            raise ValueError(f"stored_axes must name axes 0, 1, 2 once each: {self.stored_axes}")
+        if self.slice_offsets_mm is not None and not all(np.diff(self.slice_offsets_mm) > 0):
+            raise ValueError("slice_offsets_mm must increase")
+
+
+@dataclass(frozen=True, eq=False)
 class Image:
     """One film or one volume.
 
@@ -70,12 +105,14 @@ class Image:
         units: unit interval for X-rays, HU for CT.
         spacing_mm: spacing in mm along each axis of ``pixels``, or None when the file does not say.
         source: where it came from.
+        geometry: of a CT volume; None for films, and for slices whose place is not known.
     """
 
     pixels: NDArray[np.float32]
     units: Units
     spacing_mm: tuple[float, ...] | None
     source: Source
+    geometry: Geometry | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.float32:
@@ -101,6 +138,33 @@ class Image:
     def shape(self) -> tuple[int, ...]:
         """Shape of ``pixels``."""
         return self.pixels.shape
+
+
+class Volume(Protocol):
+    """A CT volume whose slices are read when they are asked for, so that memory stays bounded."""
+
+    @property
+    def source(self) -> Source:
+        """Where it came from; ``modality`` is CT."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(slices, rows, cols), canonical axes (see :class:`Geometry`)."""
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float] | None:
+        """Between slices, rows and columns; None where the file does not say."""
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """Where the voxels lie; None for a picture."""
+
+    def slices(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
+        """Read slices in order, one at a time: float32 (rows, cols) in HU, finite.
+
+        Raises:
+            InputError: a slice cannot be read or decoded; ``code`` says why.
+        """
 
 
 @dataclass(frozen=True)
