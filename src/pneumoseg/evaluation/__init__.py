@@ -1,1 +1,1 @@
-"""Telling the truth about a pneumothorax model: data, figures, claims, audits; one idea a file."""
+"""Telling the truth about a pneumothorax model: data, figures, claims, audits."""
