@@ -90,6 +90,36 @@ def read_patients(path: Path) -> dict[str, str]:
     return patients
 
 
+def read_table(path: Path) -> dict[str, dict[str, str]]:
+    """Read every column of a table of images.
+
+    Args:
+        path: a CSV with the column ``image_id`` and any others, UTF-8.
+
+    Returns:
+        image id -> column -> cell, white space stripped; the columns' names as written, stripped.
+
+    Raises:
+        UsageError: the file cannot be opened.
+        DataError: not such a CSV, or an image has two rows.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = [cell.strip() for cell in next(csv.reader(file), [])]
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; give a CSV file") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a CSV in UTF-8: {error}") from error
+    names = [name for name in header if _plain(name) not in ("imageid", "")]
+    table: dict[str, dict[str, str]] = {}
+    for line, (name, *cells) in read_columns(path, ("image_id", *names)):
+        image_id = strip_image_suffix(name)
+        if image_id in table:
+            raise DataError(f"{path}, line {line}: image {image_id} is listed twice; keep one row")
+        table[image_id] = {n: cell.strip() for n, cell in zip(names, cells, strict=True)}
+    return table
+
+
 def read_columns(path: Path, names: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Read some columns of a CSV, found by name whatever their order, case, spaces, underscores.
 

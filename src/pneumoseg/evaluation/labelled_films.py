@@ -1,0 +1,170 @@
+"""Films with their truth, as the evaluation commands take them: a folder, a CSV, a table.
+
+Films are read one at a time, so that memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoseg import rle
+from pneumoseg.errors import DataError, InputError, RunLengthError, UsageError
+from pneumoseg.reading import read, walk
+from pneumoseg.reading.siim_csv import (
+    IMAGE_SUFFIXES,
+    read_mask_rows,
+    read_table,
+    strip_image_suffix,
+)
+from pneumoseg.study import Image
+
+
+_NAMED_BY_FILE = frozenset(IMAGE_SUFFIXES) - {".dcm", ".dicom"}
+"""Endings of rasters, whose image id is the file's name; a DICOM file's is inside."""
+
+
+@dataclass(frozen=True)
+class FilmSet:
+    """Which films, and what says the truth about them."""
+
+    images: Path
+    """Folder of films: DICOM, PNG, JPEG, WebP or TIFF."""
+    masks: Path
+    """SIIM CSV of the true masks (columns ImageId and EncodedPixels)."""
+    mask_grid: int | None = None
+    """Side of the square grid the run lengths were written on, where it is not the films' own."""
+    table: Path | None = None
+    """CSV with image_id and, each optional, patient_id, view, age, sex."""
+    where: tuple[str, ...] = ()
+    """Only films whose row in the table says so: COLUMN=VALUE, as in part=test."""
+
+    def __post_init__(self) -> None:
+        if self.mask_grid is not None and self.mask_grid < 1:
+            raise UsageError(f"mask_grid must be 1 or more pixels, got {self.mask_grid}")
+        if self.where and self.table is None:
+            raise UsageError("--where chooses films by a table's columns; give --table as well")
+        for condition in self.where:
+            if "=" not in condition.strip("="):
+                raise UsageError(f"--where takes COLUMN=VALUE, got {condition!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFilm:
+    """One film with its truth.
+
+    Attributes:
+        image: the film.
+        truth: bool (rows, cols) on the film's own pixels; where the mask was drawn on another grid,
+            a pixel is true where at least half of it is covered.
+        label: whether the mask as drawn has any pixel.
+        patient_id: the image's own id where the patient is unknown.
+        facts: the film's row in the table by column, white space stripped; empty without a table.
+    """
+
+    image: Image
+    truth: NDArray[np.bool_]
+    label: bool
+    patient_id: str
+    facts: dict[str, str]
+
+    @property
+    def image_id(self) -> str:
+        """Name of the film in the CSV and in the table."""
+        return self.image.source.image_id
+
+
+def read_labelled_films(films: FilmSet) -> Iterator[LabelledFilm]:
+    """Read the chosen films in the order of the folder, one at a time.
+
+    Films of the folder that the masks or the conditions leave out are skipped.
+
+    Raises:
+        UsageError: a file or folder is missing.
+        DataError: a chosen film is missing, unreadable or there twice; masks do not fit their film;
+            no film is left.
+    """
+    rows = read_mask_rows(films.masks)
+    facts = {} if films.table is None else read_table(films.table)
+    wanted = _wanted(films, rows, facts)
+    left = set(wanted)
+    for path in walk([films.images]):
+        if path.suffix.lower() in _NAMED_BY_FILE and strip_image_suffix(path.name) not in wanted:
+            continue  # no need to read it
+        try:
+            image = read(path)
+        except InputError as error:
+            if strip_image_suffix(path.name) in wanted:
+                raise DataError(f"{path} cannot be read: {error}") from error
+            continue
+        image_id = image.source.image_id
+        if image_id not in wanted:
+            continue
+        if image_id not in left:
+            raise DataError(f"{path}: image {image_id} is there twice; keep one of the two files")
+        left.remove(image_id)
+        yield _labelled(image, rows[image_id], films.mask_grid, facts.get(image_id, {}))
+    if left:
+        raise DataError(
+            f"{len(left)} of the {len(wanted)} films to evaluate are not in {films.images} (the "
+            f"first is {min(left)}); give the folder that has them, or choose with --where"
+        )
+
+
+def _wanted(
+    films: FilmSet, rows: dict[str, list[str]], facts: dict[str, dict[str, str]]
+) -> frozenset[str]:
+    """Ids of the films that have truth and meet every condition."""
+    chosen = set(rows)
+    for condition in films.where:
+        column, _, value = condition.partition("=")
+        if facts and column not in next(iter(facts.values())):
+            known = ", ".join(next(iter(facts.values())))
+            raise DataError(f"{films.table} has no column {column!r}; it has {known}")
+        chosen &= {image_id for image_id, row in facts.items() if row[column] == value}
+    if not chosen:
+        conditions = " and ".join(films.where) or "the masks CSV"
+        raise DataError(f"no film of {films.masks} is left by {conditions}; check the names")
+    return frozenset(chosen)
+
+
+def _labelled(
+    image: Image, runs: list[str], mask_grid: int | None, facts: dict[str, str]
+) -> LabelledFilm:
+    rows, cols = image.shape[0], image.shape[1]
+    drawn = (rows, cols)
+    if mask_grid is not None:
+        if rows != cols:
+            raise DataError(
+                f"image {image.source.image_id} is {rows}×{cols} but its mask grid "
+                f"{mask_grid}×{mask_grid} is square; give the film at its own proportions"
+            )
+        drawn = (mask_grid, mask_grid)
+    try:
+        mask = rle.decode_union(runs, drawn)
+    except RunLengthError as error:
+        raise DataError(
+            f"image {image.source.image_id}: the true mask does not fit {drawn[0]}×{drawn[1]} "
+            f"pixels: {error}; say the grid it was drawn on with --mask-grid"
+        ) from error
+    patient = facts.get("patient_id") or image.source.patient_id or image.source.image_id
+    return LabelledFilm(image, bring_mask(mask, (rows, cols)), bool(mask.any()), patient, facts)
+
+
+def bring_mask(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Bring a mask to another grid of the same proportions.
+
+    Returns:
+        bool of ``shape``: true where at least half of a pixel is covered.
+    """
+    if mask.shape == shape:
+        return mask
+    shrinking = shape[0] <= mask.shape[0] and shape[1] <= mask.shape[1]
+    method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    resized = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=method)
+    return np.asarray(resized >= 0.5, dtype=np.bool_)
