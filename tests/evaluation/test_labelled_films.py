@@ -20,8 +20,8 @@ def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for name in "abc":
         cv2.imwrite(str(images / f"{name}.png"), rng.integers(0, 255, (64, 64), dtype=np.uint8))
-    # columns 2 and 3 of the 128-grid, whole: column 1 of the film
-    (tmp_path / "masks.csv").write_text("ImageId, EncodedPixels\na.dcm,256 256\nb, -1\n")
+    # the last two columns of the 128-grid, whole: the last column of the film
+    (tmp_path / "masks.csv").write_text("ImageId, EncodedPixels\na.dcm,16128 256\nb, -1\n")
     (tmp_path / "table.csv").write_text("image_id,patient_id,part\na,p1,test\nb,,train\n")
     return tmp_path
 
@@ -35,7 +35,7 @@ def test_masks_come_to_the_films_grid_and_patients_from_the_table(folder: Path) 
     a, b = read_labelled_films(film_set(folder))
     assert (a.image_id, a.label, a.patient_id) == ("a", True, "p1")
     assert a.truth.sum() == 64
-    assert a.truth[:, 1].all()
+    assert a.truth[:, 63].all()
     assert (b.image_id, b.label, b.truth.any(), b.patient_id) == ("b", False, False, "b")
     assert b.facts == {"patient_id": "", "part": "train"}
 

@@ -24,7 +24,6 @@ from pneumoseg.reading.siim_csv import (
 )
 from pneumoseg.study import Image
 
-
 _NAMED_BY_FILE = frozenset(IMAGE_SUFFIXES) - {".dcm", ".dicom"}
 """Endings of rasters, whose image id is the file's name; a DICOM file's is inside."""
 
