@@ -5,7 +5,7 @@ DEMO   := .venv
 DEV    := .venv-dev
 SHARED ?= ../shared
 
-.PHONY: help demo test lint figures gallery bundle clean
+.PHONY: help demo test lint figures results gallery bundle bundle-ct clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -33,6 +33,12 @@ gallery: $(DEV)/.installed
 figures: $(DEV)/.installed
 	$(DEV)/bin/python docs/figures.py
 
+## make results   measure the shipped weights on the real films, write docs/results.md (about 15 min)
+results: $(DEV)/.installed
+	test -f cache/phantom/truth.csv || $(DEV)/bin/pneumoseg phantom --out cache/phantom --count 800 --seed 100000 --size 512
+	test -f cache/cxr/cache.json || $(DEV)/bin/pneumoseg prepare --settings configs/prepare_cxr.toml
+	$(DEV)/bin/python docs/results.py
+
 ## make bundle    make the shipped chest X-ray weights anew (hours; needs the real films in ../shared)
 bundle: $(DEV)/.installed
 	$(DEV)/bin/pneumoseg phantom --out cache/phantom --count 800 --seed 100000 --size 512
@@ -43,6 +49,14 @@ bundle: $(DEV)/.installed
 	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter_coarse.toml
 	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter.toml
 	$(DEV)/bin/pneumoseg calibrate --settings configs/cxr_calibrate.toml
+
+## make bundle-ct  train CT weights on simulated pneumothorax (an hour; needs the CT in ../shared)
+bundle-ct: $(DEV)/.installed
+	$(DEV)/bin/pneumoseg simulate --settings configs/ct_simulate.toml
+	$(DEV)/bin/pneumoseg prepare --settings configs/ct_prepare.toml
+	$(DEV)/bin/pneumoseg train classifier --settings configs/ct_classifier.toml
+	$(DEV)/bin/pneumoseg train segmenter --settings configs/ct_segmenter.toml
+	$(DEV)/bin/pneumoseg calibrate --settings configs/ct_calibrate.toml
 
 ## make clean     remove the virtual environments (outputs, runs and caches stay)
 clean:

@@ -14,9 +14,10 @@ from pneumoseg.calibration import Calibration
 from pneumoseg.check import CheckResult, CheckSettings, read_record, record_check, run_check
 from pneumoseg.errors import BundleError
 from pneumoseg.phantom import PhantomFilm
+from pneumoseg.preprocess import Window
 from pneumoseg.settings import PipelineConfig
 from pneumoseg.study import Image, Mask, Source, Units
-from tiny_bundle import write_tiny_bundle
+from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,3 +183,36 @@ def test_the_phantom_has_what_the_check_reads() -> None:
     """The fake above must not outlive a change of the real phantom film."""
     names = {field.name for field in dataclasses.fields(PhantomFilm)}
     assert {"image", "mask"} <= names
+
+
+@pytest.fixture
+def ct_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """Two coarse phantom volumes instead of four."""
+    monkeypatch.setattr(check, "CT_SEEDS", (9021, 9022))
+    monkeypatch.setattr(check, "CT_SPACING_MM", (30.0, 4.0, 4.0))
+    made = write_tiny_ct_bundle(tmp_path / "tiny_ct", window=Window())
+    record_check(made)
+    return made
+
+
+def test_a_ct_bundle_is_checked_on_volumes(ct_bundle: Bundle) -> None:
+    report = run_check(settings_for(ct_bundle))
+    assert report.passed and report.summary == "All 2 volumes gave the recorded results."
+    healthy, ill = read_record(ct_bundle).films
+    assert (healthy.seed, ill.seed) == (9021, 9022)
+    assert healthy.dice is None and ill.dice is not None
+    assert run_check(settings_for(ct_bundle, runtime="onnxruntime")).passed
+
+
+def test_another_ct_phantom_is_not_blamed_on_the_networks(
+    ct_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "CT_DEGREE", 0.5)
+    report = run_check(settings_for(ct_bundle))
+    assert [row.same_phantom for row in report.rows] == [True, False]
+    assert "phantom volumes differ" in report.summary
+
+
+def test_ct_seeds_of_the_check() -> None:
+    assert len(check.CT_SEEDS) == 4 and not set(check.CT_SEEDS) & set(check.SEEDS)
+    assert sum(seed % 2 == 0 for seed in check.CT_SEEDS) == 2

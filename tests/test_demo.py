@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from pneumoseg import demo as demo_module
 from pneumoseg.cli import main
 from pneumoseg.demo import Demo, DemoSettings, run_demo
 from pneumoseg.prediction_run import Progress
-from tiny_bundle import write_tiny_bundle
+from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
 
 STUDIES = 2
 
@@ -91,3 +92,25 @@ def test_again_replaces_it_and_leaves_other_files(
         assert str(path) in said
     assert "not a medical device" in said
     assert (done.results / "my notes.txt").read_text() == "keep me"
+
+
+def test_a_ct_is_shown_beside_the_films(
+    settings: DemoSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks if the CT, its truth or its page is missing where a CT bundle is there."""
+    monkeypatch.setattr(demo_module, "STUDIES", 1)
+    monkeypatch.setattr(demo_module, "CT_SPACING_MM", (25.0, 3.0, 3.0))
+    ct_bundle = str(write_tiny_ct_bundle(tmp_path / "tiny_ct").folder)
+    done = run_demo(DemoSettings(tmp_path / "out", settings.bundle, ct_bundle))
+    film, ct = done.rows
+    assert (film.is_ct, ct.is_ct) == (False, True)
+    assert ct.truth is True and ct.name == "phantom-ct-7309"
+    assert done.ct_results is not None and (done.ct_results / "volumes.csv").is_file()
+    assert len(list((done.ct_results / "masks").iterdir())) == 1
+    text = done.page.read_text(encoding="utf-8")
+    assert "Twelve films and a CT" in text and "tiny 1.2" in text
+
+
+def test_the_ct_has_a_seed_of_its_own() -> None:
+    seeds = range(demo_module.FIRST_SEED, demo_module.FIRST_SEED + demo_module.STUDIES)
+    assert demo_module.CT_SEED not in {*seeds, *check.SEEDS, *check.CT_SEEDS}

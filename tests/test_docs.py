@@ -14,16 +14,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_type_hints
 
+import numpy as np
 import pytest
 
-import pneumoseg.commands
 from pneumoseg import cli, reading
 from pneumoseg.bundle import Card, CardFigure, shipped_bundles
+from pneumoseg.ct.finding import VolumeFinding
+from pneumoseg.ct.inference import NO_LUNG
+from pneumoseg.ct.lesions import VolumeLesion
+from pneumoseg.ct.record import volume_record
+from pneumoseg.ct.simulation_journal import SimulatedRow
 from pneumoseg.phantom.siim_layout import TruthRow
+from pneumoseg.prediction_batches import UNKNOWN_PICTURE
+from pneumoseg.settings import PipelineConfig
 from pneumoseg.study import Detection, Finding, Provenance, Source
 from pneumoseg.training.dataset import CacheRow
 from pneumoseg.training.prepare_film import SourceSettings
+from pneumoseg.training.prepare_volumes import VolumeSourceSettings
 from pneumoseg.writing.tables import SPLIT_HEADER, finding_record
+from pneumoseg.writing.volume_tables import VOLUMES_HEADER
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -65,7 +74,9 @@ def test_every_documented_command_is_understood(
     monkeypatch.chdir(ROOT)
     called = []
     for command in cli.COMMANDS.values():
-        monkeypatch.setattr(pneumoseg.commands, command.run, lambda *a, **k: called.append(a) or 0)
+        module, _, function = command.run.rpartition(":")
+        where = importlib.import_module(module or "pneumoseg.commands")
+        monkeypatch.setattr(where, function, lambda *a, **k: called.append(a) or 0)
     words = shlex.split(line, comments=True)
     start = words.index("pneumoseg.cli" if "pneumoseg.cli" in words else "pneumoseg") + 1
     try:
@@ -105,7 +116,9 @@ def test_every_option_is_in_the_reference(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [Card, CardFigure, CacheRow, TruthRow, SourceSettings], ids=lambda cls: cls.__name__
+    "row",
+    [Card, CardFigure, CacheRow, TruthRow, SimulatedRow, SourceSettings, VolumeSourceSettings],
+    ids=lambda cls: cls.__name__,
 )
 def test_every_column_and_key_is_in_the_reference(row: type) -> None:
     """A file format was changed and the reference does not know it."""
@@ -125,6 +138,36 @@ def test_every_field_of_a_finding_is_in_the_reference() -> None:
     )
     for name in (*record, *SPLIT_HEADER):
         assert f"`{name}`" in REFERENCE, name
+
+
+def test_every_column_and_field_of_ct_is_in_the_reference() -> None:
+    finding = VolumeFinding(
+        source=Source("a"),
+        shape=(1, 2, 2),
+        spacing_mm=(1.0, 1.0, 1.0),
+        geometry=None,
+        sop_instance_uids=None,
+        detection=Detection(0, 0.5, 0.5),
+        slice_probabilities=np.array([0.5]),
+        segmented=np.array([True]),
+        lesions=(
+            VolumeLesion(
+                (slice(0, 1), slice(0, 1), slice(0, 1)), np.ones((1, 1, 1), bool), 1.0, None, 1, 1
+            ),
+        ),
+        hemithorax_shares={},
+        provenance=Provenance("", "", "", "", ""),
+        seconds=0.0,
+    )
+    record = volume_record(finding, PipelineConfig())
+    lesion, one = record["lesions"][0], record["slices"][0]
+    for name in (*record, *lesion, *lesion["slices"][0], *one, *VOLUMES_HEADER):
+        assert f"`{name}`" in REFERENCE, name
+
+
+def test_codes_of_a_ct_run_are_in_the_reference() -> None:
+    for code in (NO_LUNG, UNKNOWN_PICTURE.code):
+        assert f"`{code}`" in REFERENCE
 
 
 def test_every_reading_code_is_in_the_reference() -> None:

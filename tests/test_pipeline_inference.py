@@ -16,7 +16,7 @@ from pneumoseg.errors import BundleError, InputError, UsageError
 from pneumoseg.pipeline_inference import LARGEST_BATCH, Cascade, PipelineConfig
 from pneumoseg.runtime import Network
 from pneumoseg.study import Image, Modality, Side, Source, Units
-from tiny_bundle import write_tiny_bundle
+from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
 
 SQUARE = (slice(100, 140), slice(50, 100))
 """2,000 white pixels: mean x = -1 + 2 * 2000 / 512**2, so the logit is 98 - 100 + 1.5259."""
@@ -99,6 +99,17 @@ def test_min_pixels_counts_grid_pixels(bundle: Bundle) -> None:
     assert kept.mask.area_px == pytest.approx(3600, abs=120)  # the edge is bilinear
     assert dropped.mask.area_px == 0
     assert dropped.mask is not None
+
+
+def test_the_top_rule_counts_grid_pixels_too(bundle: Bundle) -> None:
+    """The same square: about 900 grid pixels reach 0.9."""
+    image = with_square(film((1024, 1024)), (slice(200, 260), slice(100, 160)))
+    options = {"classifier_threshold": 0.0, "threads": 1, "top_threshold": 0.9}
+    kept = Cascade.load(bundle.folder, top_min_pixels=840, **options).predict(image)
+    emptied = Cascade.load(bundle.folder, top_min_pixels=960, **options).predict(image)
+    assert kept.mask.area_px > 3000
+    assert emptied.mask.area_px == 0
+    assert emptied.lesions == ()
 
 
 def test_keywords_replace_the_card_and_the_card_the_defaults(tmp_path: Path) -> None:
@@ -196,7 +207,7 @@ def test_an_xray_bundle_refuses_ct(image: Image, cascade: Cascade) -> None:
 
 
 def test_a_ct_bundle_is_not_run_on_xrays(tmp_path: Path) -> None:
-    folder = write_tiny_bundle(tmp_path / "tiny", modality=Modality.CT).folder
+    folder = write_tiny_ct_bundle(tmp_path / "tiny").folder
     with pytest.raises(BundleError, match="made for ct"):
         Cascade.load(folder).predict(film())
 

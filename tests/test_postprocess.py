@@ -158,3 +158,18 @@ def test_arguments_are_not_written_to():
 def test_other_arrays_are_refused(probabilities):
     with pytest.raises(ValueError, match="float32 map"):
         find(probabilities)
+
+
+def test_top_rule_empties_a_doubtful_map() -> None:
+    """The mask is drawn at the lower threshold, but only where enough pixels reach the higher."""
+    probabilities = np.full((4, 6), 0.3, dtype=np.float32)
+    probabilities[1, 1:4] = 0.8
+    common = {"threshold": 0.2, "min_area_px": 0, "spacing_mm": None, "patient_orientation": None}
+    kept, _ = find_lesions(probabilities, **common, top_threshold=0.8, top_min_area_px=3)
+    assert kept.area_px == 24
+    emptied, lesions = find_lesions(probabilities, **common, top_threshold=0.8, top_min_area_px=3.1)
+    assert emptied.area_px == 0
+    assert lesions == ()
+    for top, area in ((0.0, 100.0), (0.9, 0.0)):  # either at 0 switches the rule off
+        mask, _ = find_lesions(probabilities, **common, top_threshold=top, top_min_area_px=area)
+        assert mask.area_px == 24

@@ -80,7 +80,9 @@ def make_inputs(folder: Path, count: int) -> Path:
 
 
 def predict(inputs: Path, out: Path, *, cascade=None, on_progress=None, **options):
-    settings = PredictSettings(paths=(inputs,), out=out, **({"batch_size": 4} | options))
+    settings = PredictSettings(
+        paths=(inputs,), out=out, **({"batch_size": 4, "modality": "xray"} | options)
+    )
     return run_predict(settings, on_progress=on_progress, load=lambda _: cascade or FakeCascade())
 
 
@@ -478,7 +480,7 @@ def test_a_name_that_is_not_utf8_is_done_and_resumed(tmp_path):
 def test_a_smaller_batch_may_resume(inputs, tmp_path):
     """Breaks if a run that ran out of memory cannot be finished with a smaller batch."""
     out = tmp_path / "out"
-    settings = PredictSettings(paths=(inputs,), out=out, batch_size=8)
+    settings = PredictSettings(paths=(inputs,), out=out, batch_size=8, modality="xray")
 
     def stop(progress):
         if progress.done == 10:

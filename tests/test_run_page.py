@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hand_volumes import SPACING_MM, axial, hand_hu
 from PIL import Image as PillowImage
 
 from pneumoseg import rle, run_page
 from pneumoseg.errors import DataError
 from pneumoseg.prediction_run import PredictSettings, run_predict
 from pneumoseg.run_page import write_run_page
-from tiny_bundle import write_tiny_bundle
+from pneumoseg.writing.nifti_bytes import nifti_bytes
+from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +89,56 @@ def test_too_many_films_for_one_page(run: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(run_page, "MOST_FILMS", 1)
     with pytest.raises(DataError, match="more than 1 films, too many for one page"):
         write_run_page(run, title="t")
+
+
+@pytest.fixture
+def ct_run(tmp_path: Path) -> Path:
+    """A volume with a lesion in slices 4 to 7, and a picture of a slice."""
+    bundle = write_tiny_ct_bundle(tmp_path / "tiny_ct")
+    hu = hand_hu(lesions=[np.s_[3:7, 50:70, 80:100]]).astype(np.int16)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "chest.nii.gz").write_bytes(nifti_bytes(hu, axial(SPACING_MM).affine))
+    grey = np.rint(np.clip((hu[4] + 1000) / 2000, 0, 1) * 255).astype(np.uint8)
+    PillowImage.fromarray(grey).save(tmp_path / "in" / "slice.png")
+    settings = PredictSettings(
+        (tmp_path / "in",),
+        tmp_path / "ct_out",
+        str(bundle.folder),
+        window_center=0.0,
+        window_width=2000.0,
+    )
+    run_predict(settings)
+    return tmp_path / "ct_out"
+
+
+def test_a_ct_run_has_a_row_a_volume_with_its_size_in_ml(ct_run: Path, tmp_path: Path) -> None:
+    truth = np.zeros((128, 128), np.bool_)
+    truth[45:75, 75:105] = True
+    (tmp_path / "truth.csv").write_text(
+        f"ImageId,EncodedPixels\nchest_1,-1\nchest_4,{rle.encode(truth)}\n"
+    )
+    path, rows = write_run_page(ct_run, masks=tmp_path / "truth.csv", title="CT")
+    assert [(row.name, row.area, row.truth) for row in rows] == [
+        ("chest", "32\N{NO-BREAK SPACE}mL", True),
+        ("slice", "400\N{NO-BREAK SPACE}px", None),
+    ]
+    text = path.read_text(encoding="utf-8")
+    assert "Chest CT chest: suspected" in text and "<h2>Studies</h2>" in text
+    with PillowImage.open(io.BytesIO(rows[0].picture_jpeg)) as picture:
+        assert picture.size == (480, 480)
+        colours = np.asarray(picture.convert("RGB")).astype(int)
+    # slice 4 is shown, the first of the largest; the truth's blue border crosses its row 45
+    bluer = colours[..., 2] - colours[..., 0]
+    assert bluer[160:178, 300:370].max() > 60 > bluer[100:150].max()
+
+
+def test_films_and_ct_on_one_page(run: Path, ct_run: Path) -> None:
+    path, rows = write_run_page(run, title="t", beside=[(ct_run, None)])
+    assert [row.name for row in rows] == ["black", "bright", "chest", "slice"]
+    assert path.parent == run
+
+
+def test_a_volume_that_is_gone_is_named(ct_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "in" / "chest.nii.gz").unlink()
+    with pytest.raises(DataError, match="can no longer be read"):
+        write_run_page(ct_run, title="t")

@@ -20,7 +20,7 @@ from pneumoseg.bundle import (
     write_bundle,
 )
 from pneumoseg.calibration import Calibration
-from pneumoseg.preprocess import Normalisation
+from pneumoseg.preprocess import Normalisation, Window
 from pneumoseg.settings import PipelineConfig
 from pneumoseg.study import Modality
 
@@ -101,3 +101,13 @@ def write_tiny_bundle(folder: Path, *, network_size: int = SIZE, **changes: obje
     )
     segmenter = write_network(parts / "s.onnx", gain=20, offset=0, average=False, size=network_size)
     return write_bundle(folder, tiny_card(**changes), classifier, segmenter)
+
+
+def write_tiny_ct_bundle(folder: Path, **changes: object) -> Bundle:
+    """The same for CT: 0 HU is black and 1000 HU is white, see ``golden/hand_volumes.py``."""
+    wanted = {
+        "modality": Modality.CT,
+        "window": Window(500.0, 1000.0),
+        "config": PipelineConfig(0.35, 0.5, 200, min_volume_ml=1.0),
+    }
+    return write_tiny_bundle(folder, **{**wanted, **changes})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -194,7 +194,9 @@ def choose_calibration(
         DataError: only one class, or values that are not finite.
     """
     scores, truth = _checked(logits, labels)
-    fold = _deal(truth, np.arange(truth.size) if groups is None else np.asarray(groups), rng, folds)
+    fold = deal_folds(
+        truth, np.arange(truth.size) if groups is None else np.asarray(groups), rng, folds
+    )
     if fold is None:
         return fit_temperature(scores, truth), {}
     fits = {"temperature": fit_temperature, "isotonic": fit_isotonic}
@@ -208,10 +210,20 @@ def choose_calibration(
     return fits[best](scores, truth), losses
 
 
-def _deal(
-    truth: NDArray[np.bool_], groups: NDArray[np.generic], rng: np.random.Generator, folds: int
+def deal_folds(
+    truth: NDArray[np.bool_], groups: NDArray[Any], rng: np.random.Generator, folds: int
 ) -> NDArray[np.int64] | None:
-    """A fold per image, patients whole, those with a lesion dealt evenly; None with too few."""
+    """Deal images to folds, patients whole, those with a lesion evenly.
+
+    Args:
+        truth: (n,) bool, whether an image is positive.
+        groups: (n,) one patient name or number per image.
+        rng: deals the patients.
+        folds: number of folds.
+
+    Returns:
+        (n,) a fold per image, from 0; None where a class has fewer patients than folds.
+    """
     patients, member = np.unique(groups, return_inverse=True)
     ill = np.bincount(member, weights=truth, minlength=patients.size) > 0
     if min(int(ill.sum()), int((~ill).sum())) < folds:

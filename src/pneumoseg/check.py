@@ -1,10 +1,11 @@
 """Constancy check of an installation: does this machine answer as the bundle's maker's did?
 
-A fixed set of phantom films goes through the cascade, and probability, decision, area and Dice are
-held against the results recorded in the bundle when it was made (``check.toml``). A digest of each
-film is recorded too, so that a difference in the phantom (another version of a numerical library)
-is told apart from a difference in the networks. The check says that an installation works; it says
-nothing about how good the networks are. Constancy testing in the sense of IEC 61223.
+A fixed set of phantom films, or volumes for a CT bundle, goes through the cascade, and probability,
+decision, area and Dice are held against the results recorded in the bundle when it was made
+(``check.toml``). A digest of what the networks saw is recorded too, so that a difference in the
+phantom (another version of a numerical library) is told apart from a difference in the networks.
+The check says that an installation works; it says nothing about how good the networks are.
+Constancy testing in the sense of IEC 61223.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from numpy.typing import NDArray
 
 from pneumoseg import metrics, preprocess
 from pneumoseg.bundle import Bundle
+from pneumoseg.ct.array_volume import ArrayVolume
+from pneumoseg.ct.inference import VolumeCascade
 from pneumoseg.errors import BundleError, UsageError
-from pneumoseg.phantom import make_film
+from pneumoseg.phantom import Collapse, Posture, make_body, make_ct, make_film
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.settings import load_settings
+from pneumoseg.study import Modality, Side
 from pneumoseg.toml_text import toml_text
 
 RECORD_FILE = "check.toml"
@@ -42,6 +46,15 @@ AREA_FLOOR_PX = 1000
 """Always allowed, in source pixels: a lesion of just ``min_pixels`` (200 × 4) may come or go."""
 
 DICE_TOLERANCE = 0.05
+
+CT_SEEDS = (9021, 9022, 9023, 9024)
+"""Four volumes for a CT bundle; even seeds have a pneumothorax, odd ones have none."""
+
+CT_SPACING_MM = (10.0, 1.5, 1.5)
+"""Between slices, rows, columns: some thirty slices a volume."""
+
+CT_DEGREE = 0.25
+"""Share of a hemithorax that is air in the volumes with pneumothorax."""
 
 BLOCKS = 4
 """The coarse picture of a film is BLOCKS × BLOCKS mean grey levels."""
@@ -69,10 +82,11 @@ class CheckSettings:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one film gave; also one table of ``check.toml``.
+    """What one film or volume gave; also one table of ``check.toml``.
 
-    ``area_px`` (source pixels) is 0 where stage two was not run. ``dice`` compares the mask with
-    the phantom's truth; None for a film without pneumothorax.
+    ``area_px`` (source pixels, voxels of a volume) is 0 where stage two was not run. ``dice``
+    compares the mask with the phantom's truth; None for one without pneumothorax. The grids of a
+    volume are those of all its slices, their blocks those of the middle slice.
     """
 
     seed: int
@@ -113,13 +127,14 @@ class CheckRow:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The outcome: one row per film, in the order of ``SEEDS``."""
+    """The outcome: one row per film or volume, in the order of their seeds."""
 
     bundle: str
     bundle_version: str
     runtime: str
     precision: str
     rows: tuple[CheckRow, ...]
+    modality: Modality = Modality.XRAY
 
     @property
     def passed(self) -> bool:
@@ -130,13 +145,14 @@ class CheckReport:
     def summary(self) -> str:
         """One sentence for a person."""
         failed = [row for row in self.rows if not row.passed]
+        kind = "films" if self.modality is Modality.XRAY else "volumes"
         if not failed:
-            return f"All {len(self.rows)} films gave the recorded results."
+            return f"All {len(self.rows)} {kind} gave the recorded results."
         if all(not row.same_phantom for row in failed):
-            cause = "the phantom films differ on this machine, so the networks were not judged"
+            cause = f"the phantom {kind} differ on this machine, so the networks were not judged"
         else:
             cause = "the networks answer differently here; do not use this installation"
-        return f"{len(failed)} of {len(self.rows)} films differ from the record: {cause}."
+        return f"{len(failed)} of {len(self.rows)} {kind} differ from the record: {cause}."
 
 
 def run_check(
@@ -146,7 +162,7 @@ def run_check(
 
     Args:
         settings: what to check; with ``record`` the results become the new reference first.
-        on_progress: called after each film with (done, total).
+        on_progress: called after each film or volume with (done, total).
 
     Raises:
         BundleError: the bundle is damaged, has no record, or one of another version.
@@ -155,7 +171,7 @@ def run_check(
     cascade = Cascade.load(settings.bundle, runtime=settings.runtime, precision=settings.precision)
     bundle = cascade.bundle
     reference = None if settings.record else read_record(bundle)
-    found = _run_films(cascade, on_progress)
+    found = _run_phantoms(cascade, on_progress)
     if reference is None:
         reference = _write_record(bundle, found)
     rows = tuple(
@@ -163,12 +179,19 @@ def run_check(
         for expected, result in zip(reference.films, found, strict=True)
     )
     used = cascade.provenance
-    return CheckReport(used.bundle, used.bundle_version, used.runtime, used.precision, rows)
+    return CheckReport(
+        used.bundle,
+        used.bundle_version,
+        used.runtime,
+        used.precision,
+        rows,
+        bundle.card.modality,
+    )
 
 
 def record_check(bundle: Bundle) -> CheckRecord:
     """Run the phantom set in the default runtime and write ``check.toml`` into the bundle."""
-    return _write_record(bundle, _run_films(Cascade.load(bundle.folder), None))
+    return _write_record(bundle, _run_phantoms(Cascade.load(bundle.folder), None))
 
 
 def read_record(bundle: Bundle) -> CheckRecord:
@@ -190,7 +213,7 @@ def read_record(bundle: Bundle) -> CheckRecord:
             f"{path} was recorded with version {record.bundle_version}, the bundle is "
             f"{bundle.card.version}; {again}"
         )
-    if tuple(film.seed for film in record.films) != SEEDS:
+    if tuple(film.seed for film in record.films) != _seeds(bundle):
         raise BundleError(f"{path} was recorded with other phantom films; {again}")
     return record
 
@@ -205,14 +228,20 @@ def _write_record(bundle: Bundle, films: tuple[CheckResult, ...]) -> CheckRecord
     return record
 
 
-def _run_films(
+def _seeds(bundle: Bundle) -> tuple[int, ...]:
+    return SEEDS if bundle.card.modality is Modality.XRAY else CT_SEEDS
+
+
+def _run_phantoms(
     cascade: Cascade, on_progress: Callable[[int, int], None] | None
 ) -> tuple[CheckResult, ...]:
     results = []
-    for done, seed in enumerate(SEEDS, start=1):
-        results.append(_run_film(cascade, seed))
+    seeds = _seeds(cascade.bundle)
+    run = _run_film if cascade.bundle.card.modality is Modality.XRAY else _run_volume
+    for done, seed in enumerate(seeds, start=1):
+        results.append(run(cascade, seed))
         if on_progress is not None:
-            on_progress(done, len(SEEDS))
+            on_progress(done, len(seeds))
     return tuple(results)
 
 
@@ -230,6 +259,29 @@ def _run_film(cascade: Cascade, seed: int) -> CheckResult:
         positive=finding.detection.positive,
         area_px=int(np.count_nonzero(drawn)),
         dice=round(float(metrics.dice(drawn, film.mask.pixels)), 4) if ill else None,
+    )
+
+
+def _run_volume(cascade: Cascade, seed: int) -> CheckResult:
+    ill = seed % 2 == 0
+    side = Side.LEFT if seed % 4 == 0 else Side.RIGHT
+    body = make_body(
+        seed, collapse=Collapse(side, CT_DEGREE) if ill else None, posture=Posture.SUPINE
+    )
+    scan = make_ct(body, spacing_mm=CT_SPACING_MM)
+    volumes = VolumeCascade.of(cascade)
+    finding = volumes.predict(ArrayVolume.of_phantom(scan, str(seed)))
+    mask = finding.as_finding().mask
+    drawn = np.zeros(finding.shape, np.bool_) if mask is None else mask.pixels
+    grids = [preprocess.slice_to_grid(hu, volumes.window)[0] for hu in scan.hu]
+    return CheckResult(
+        seed=seed,
+        grid_sha256=hashlib.sha256(b"".join(grid.tobytes() for grid in grids)).hexdigest(),
+        grid_blocks=_block_means(grids[len(grids) // 2]),
+        probability=round(finding.detection.probability, 6),
+        positive=finding.detection.positive,
+        area_px=finding.voxels,
+        dice=round(float(metrics.dice(drawn, scan.pleural_air)), 4) if ill else None,
     )
 
 

@@ -34,15 +34,25 @@ class EfficientNetB3Classifier(nn.Module):
             drop_path_rate=drop_path_rate,
         )
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, image: torch.Tensor, evidence: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Classify a batch.
 
         Args:
             image: float (B, 1, S, S), normalised by the bundle's ``Normalisation``; S a multiple of
                 32.
+            evidence: also give the share of the logit that each cell of the last feature map has
+                (class activation map, Zhou et al., CVPR 2016, arXiv 1512.04150); for training.
 
         Returns:
-            float (B, 1), raw logits: the sigmoid is the uncalibrated probability.
+            float (B, 1), raw logits: the sigmoid is the uncalibrated probability. With
+            ``evidence`` also the shares, (B, 1, S/32, S/32): without dropout, their mean and the
+            last layer's bias are the logit.
         """
-        logits: torch.Tensor = self.backbone(image)  # (B, 1)
-        return logits
+        if not evidence:
+            logits: torch.Tensor = self.backbone(image)  # (B, 1)
+            return logits
+        features = self.backbone.forward_features(image)  # (B, 1536, S/32, S/32)
+        weight = self.backbone.classifier.weight[:, :, None, None]  # (1, 1536, 1, 1)
+        return self.backbone.forward_head(features), nn.functional.conv2d(features, weight)

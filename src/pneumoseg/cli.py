@@ -55,11 +55,73 @@ COMMANDS = {
     "evaluate": Command(
         "pneumoseg.evaluate:EvaluateSettings", "evaluate", "compare a run with the true masks"
     ),
+    "certify": Command(
+        "pneumoseg.evaluation.certify:CertifySettings",
+        "pneumoseg.commands_evaluation:certify",
+        "which threshold's recall may be claimed, by patient",
+    ),
+    "audit tube": Command(
+        "pneumoseg.evaluation.audit_tube:TubeAuditSettings",
+        "pneumoseg.commands_evaluation:audit_tube",
+        "does the classifier take the chest tube for the disease?",
+    ),
+    "audit occlusion": Command(
+        "pneumoseg.evaluation.audit_occlusion:OcclusionAuditSettings",
+        "pneumoseg.commands_evaluation:audit_occlusion",
+        "does it look at the disease, or at borders and markers?",
+    ),
+    "audit history": Command(
+        "pneumoseg.evaluation.audit_history:HistoryAuditSettings",
+        "pneumoseg.commands_evaluation:audit_history",
+        "does it read how often a film was compressed?",
+    ),
+    "audit labels": Command(
+        "pneumoseg.evaluation.audit_labels:LabelsAuditSettings",
+        "pneumoseg.commands_evaluation:audit_labels",
+        "which labels should be read again, and why",
+    ),
+    "recalibrate": Command(
+        "pneumoseg.evaluation.recalibration:RecalibrateSettings",
+        "pneumoseg.commands_evaluation:recalibrate",
+        "fit threshold and probability to about fifty local films",
+    ),
+    "retarget": Command(
+        "pneumoseg.evaluation.retarget:RetargetSettings",
+        "pneumoseg.commands_evaluation:retarget",
+        "PPV and NPV at another prevalence",
+    ),
+    "operating-point": Command(
+        "pneumoseg.evaluation.joint_operating_point:OperatingPointSettings",
+        "pneumoseg.commands_evaluation:operating_point",
+        "choose all thresholds together, for two aims",
+    ),
+    "ablate": Command(
+        "pneumoseg.evaluation.ablation:AblateSettings",
+        "pneumoseg.commands_evaluation:ablate",
+        "does the cascade pay?",
+    ),
+    "doctor": Command(
+        "pneumoseg.evaluation.doctor:DoctorSettings",
+        "pneumoseg.commands_evaluation:doctor",
+        "what is wrong with a data set, before anyone trains on it",
+        positional=True,
+    ),
+    "validate": Command(
+        "pneumoseg.evaluation.validate:ValidateSettings",
+        "pneumoseg.commands_evaluation:validate",
+        "check a CSV of predictions row by row",
+        positional=True,
+    ),
     "check": Command(
         "pneumoseg.check:CheckSettings", "check", "does this installation answer as recorded?"
     ),
     "phantom": Command(
         "pneumoseg.phantom:PhantomSettings", "phantom", "make phantom films in the SIIM layout"
+    ),
+    "simulate": Command(
+        "pneumoseg.ct.simulate:SimulateSettings",
+        "pneumoseg.commands_ct:simulate",
+        "collapse lungs in CT scans that have no pneumothorax",
     ),
     "prepare": Command(
         "pneumoseg.training.prepare:PrepareSettings",
@@ -111,6 +173,9 @@ def _dispatch(words: list[str]) -> int:
             return _run(name, COMMANDS[name], words[length:])
     if words[0] == "train":
         raise UsageError("train what? pneumoseg train classifier, or pneumoseg train segmenter")
+    if words[0] == "audit":
+        names = ", ".join(f"pneumoseg {name}" for name in COMMANDS if name.startswith("audit "))
+        raise UsageError(f"audit what? {names}")
     raise UsageError(f"there is no command {words[0]!r}; pneumoseg --help lists them")
 
 
@@ -185,8 +250,8 @@ def _help() -> str:
     lines = [f"  {name:{width}}{command.summary}" for name, command in COMMANDS.items()]
     return (
         "usage: pneumoseg COMMAND [options]      pneumoseg COMMAND --help\n\n"
-        "Finds pneumothorax in chest X-rays and outlines it. Research software, not a medical "
-        "device.\n\n" + "\n".join(lines) + "\n\n"
+        "Finds pneumothorax in chest X-rays and chest CT and outlines it. Research software, not a "
+        "medical device.\n\n" + "\n".join(lines) + "\n\n"
         "exit codes: 0 done, 1 some inputs could not be used (failures.csv), 2 the call was wrong\n"
     )
 

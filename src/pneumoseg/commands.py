@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
 from pneumoseg.errors import UsageError
+from pneumoseg.terminal import (
+    DISCLAIMER,
+    EXIT_OK,
+    EXIT_SOME_FAILED,
+    console,
+    errors,
+    progress_bar,
+    text_table,
+)
 
 if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pneumoseg.check import CheckSettings
@@ -34,18 +31,15 @@ if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pneumoseg.training.prepare import OneSource, PrepareSettings
     from pneumoseg.training.recipes import ClassifierRecipe, SegmenterRecipe
 
-EXIT_OK, EXIT_SOME_FAILED = 0, 1
-DISCLAIMER = "Research software, not a medical device."
-
-console = Console()
-errors = Console(stderr=True)
-
 
 def demo(settings: DemoSettings) -> int:
     """Run the demonstration and print its table."""
     from pneumoseg.demo import run_demo
 
-    with _bar("making phantom studies") as phantoms, _bar("running the cascade") as films:
+    with (
+        progress_bar("making phantom studies") as phantoms,
+        progress_bar("running the cascade") as films,
+    ):
         done = run_demo(
             settings,
             on_phantom=phantoms,
@@ -64,12 +58,13 @@ def demo(settings: DemoSettings) -> int:
         )
         for row in done.rows
     ]
-    console.print(_table(header, cells))
+    console.print(text_table(header, cells))
     for what, path in (
         ("studies (DICOM)", done.studies / "dicom"),
         ("tables", done.results / "predictions_aggregated.csv"),
         ("", done.results / "predictions_split.csv"),
         ("overlays", done.results / "overlays"),
+        *((("CT", done.ct_results),) if done.ct_results is not None else ()),
         ("page", done.page),
     ):
         console.print(f"{what:16}{path}", soft_wrap=True, highlight=False)
@@ -81,8 +76,8 @@ def predict(settings: PredictSettings) -> int:
     """Run the cascade over files and folders."""
     from pneumoseg.prediction_run import run_predict
 
-    with _bar("reading and predicting") as bar:
-        summary = run_predict(settings, on_progress=lambda p: bar(p.done, p.total))
+    with progress_bar("reading and predicting") as bar:
+        summary = run_predict(settings, on_progress=lambda p: bar(p.done + p.share, p.total))
     _print_summary(summary)
     return summary.exit_code
 
@@ -100,9 +95,10 @@ def evaluate(settings: EvaluateSettings) -> int:
     """Compare a run with the true masks."""
     from pneumoseg.evaluate import evaluation_rows, run_evaluate
 
-    evaluation = run_evaluate(settings)
+    with errors.status("comparing"):
+        evaluation = run_evaluate(settings)
     header, *cells = evaluation_rows(evaluation)
-    console.print(_table(header, cells))
+    console.print(text_table(header, cells))
     console.print(f"written to {settings.folder}", soft_wrap=True, highlight=False)
     return EXIT_OK
 
@@ -111,7 +107,7 @@ def check(settings: CheckSettings) -> int:
     """Hold this installation against the bundle's record."""
     from pneumoseg.check import run_check
 
-    with _bar("checking") as bar:
+    with progress_bar("checking") as bar:
         report = run_check(settings, on_progress=bar)
     header = ("phantom", "recorded", "found", "recorded area", "found area", "")
     cells = [
@@ -125,7 +121,7 @@ def check(settings: CheckSettings) -> int:
         )
         for row in report.rows
     ]
-    console.print(_table(header, cells))
+    console.print(text_table(header, cells))
     console.print(report.summary)
     return EXIT_OK if report.passed else EXIT_SOME_FAILED
 
@@ -134,7 +130,7 @@ def phantom(settings: PhantomSettings) -> int:
     """Make phantom films in the SIIM layout."""
     from pneumoseg.phantom import run_phantom
 
-    with _bar("making phantom films") as bar:
+    with progress_bar("making phantom films") as bar:
         done = run_phantom(settings, on_progress=bar)
     console.print(f"{settings.count} films in {done.out}", soft_wrap=True, highlight=False)
     return EXIT_OK
@@ -148,7 +144,7 @@ def prepare(settings: PrepareSettings | OneSource, *, overwrite: bool = False) -
 
     if isinstance(settings, OneSource):
         settings = settings.settings()
-    with _bar("preparing films") as bar:
+    with progress_bar("preparing films") as bar:
         cache = make_cache(settings, overwrite=overwrite, on_progress=bar)
     header = ("part", "films", "positive", "patients")
     cells = []
@@ -156,9 +152,9 @@ def prepare(settings: PrepareSettings | OneSource, *, overwrite: bool = False) -
         rows = cache.part(part)
         patients = len(set(cache.patients[rows].tolist()))
         cells.append((part, str(len(rows)), str(int(cache.labels[rows].sum())), str(patients)))
-    console.print(_table(header, cells))
+    console.print(text_table(header, cells))
     failures = cache.folder / FAILURES_FILE
-    failed = sum(1 for _ in failures.open(encoding="utf-8")) - 1 if failures.is_file() else 0
+    failed = failures.read_text(encoding="utf-8").count("\n") - 1 if failures.is_file() else 0
     if failed > 0:
         console.print(f"{failed} files could not be used: see {failures}", soft_wrap=True)
     return EXIT_SOME_FAILED if failed > 0 else EXIT_OK
@@ -195,7 +191,7 @@ def calibrate(settings: CalibrateSettings) -> int:
         )
         for figure in done.figures
     ]
-    console.print(_table(header, cells))
+    console.print(text_table(header, cells))
     config = done.bundle.card.config
     console.print(
         f"thresholds: classifier {config.classifier_threshold:.4f}, segmenter "
@@ -244,27 +240,3 @@ def _print_summary(summary: PredictionSummary) -> None:
     )
     for path in summary.files:
         console.print(str(path), soft_wrap=True, highlight=False)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-@contextmanager
-def _bar(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error; the value is called with done and total."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, transient=True) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

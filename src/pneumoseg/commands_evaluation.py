@@ -1,1 +1,270 @@
 """What the evaluation commands do at the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from pneumoseg.terminal import (
+    EXIT_OK,
+    EXIT_SOME_FAILED,
+    console,
+    errors,
+    progress_bar,
+    text_table,
+)
+
+if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
+    from pathlib import Path
+
+    from pneumoseg.evaluation.ablation import AblateSettings
+    from pneumoseg.evaluation.audit_history import HistoryAuditSettings
+    from pneumoseg.evaluation.audit_labels import LabelsAuditSettings
+    from pneumoseg.evaluation.audit_occlusion import OcclusionAuditSettings
+    from pneumoseg.evaluation.audit_page import Audit
+    from pneumoseg.evaluation.audit_tube import TubeAuditSettings
+    from pneumoseg.evaluation.certify import CertifySettings
+    from pneumoseg.evaluation.doctor import DoctorSettings
+    from pneumoseg.evaluation.joint_operating_point import OperatingPointSettings
+    from pneumoseg.evaluation.recalibration import RecalibrateSettings
+    from pneumoseg.evaluation.retarget import RetargetSettings
+    from pneumoseg.evaluation.validate import ValidateSettings
+    from pneumoseg.metrics import Figure
+
+
+def certify(settings: CertifySettings) -> int:
+    """Say which recall may be claimed, and count how often such a claim fails."""
+    from pneumoseg.evaluation.certify import run_certify
+
+    done = run_certify(settings)
+    if done.chosen is not None and done.judged is not None:
+        console.print(f"threshold chosen on these films: {done.chosen.claim}", highlight=False)
+        console.print(
+            f"the run's threshold, if chosen on others: {done.judged.claim}", highlight=False
+        )
+    if done.simulated:
+        header = ("rule", "patients", "falls short", "95 % interval", "mean recall")
+        cells = [
+            (
+                row.rule,
+                str(row.patients),
+                f"{row.share:.2%}",
+                f"{row.low:.2%} to {row.high:.2%}",
+                f"{row.mean_recall:.3f}",
+            )
+            for row in done.simulated
+        ]
+        console.print(text_table(header, cells))
+    console.print(f"written to {done.folder}", soft_wrap=True, highlight=False)
+    return EXIT_OK
+
+
+def operating_point(settings: OperatingPointSettings) -> int:
+    """Show the operating point chosen for each aim, and what it is worth on films it never saw."""
+    from pneumoseg.evaluation.joint_operating_point import run_operating_point
+
+    with errors.status("loading") as status:
+        done = run_operating_point(
+            settings, on_film=lambda what, films: status.update(f"{what}: {films} films")
+        )
+    names = [figure.name for figure in done.aims[0].figures]
+    header = ("out of fold", *(report.aim.value for report in done.aims), "n")
+    cells = [
+        (
+            name,
+            *(_with_interval(report.figures[place]) for report in done.aims),
+            str(done.aims[0].figures[place].n),
+        )
+        for place, name in enumerate(names)
+    ]
+    console.print(text_table(header, cells))
+    for report in done.aims:
+        for sentence in report.sentences(done.content):
+            console.print(f"{report.aim.value}: {sentence}", highlight=False)
+        console.print(f"  pneumoseg predict … {report.flags}", soft_wrap=True, highlight=False)
+    for path in (done.folder, *(() if done.bundle is None else (done.bundle.folder,))):
+        console.print(f"written to {path}", soft_wrap=True, highlight=False)
+    return EXIT_OK
+
+
+def ablate(settings: AblateSettings) -> int:
+    """Say whether the cascade pays."""
+    from pneumoseg.evaluation.ablation import AIMED_AT, FALSE_OUTLINES, run_ablate
+
+    with errors.status("loading") as status:
+        done = run_ablate(
+            settings, on_film=lambda what, films: status.update(f"{what}: {films} films")
+        )
+    for aim, verdict in done.verdicts.items():
+        shown = (AIMED_AT[aim], "recall of the mask", FALSE_OUTLINES)
+        header = (f"{aim.value} aim", *shown, "stage two", "s / film")
+        cells = [
+            (
+                report.way,
+                *(_with_interval(next(f for f in report.figures if f.name == n)) for n in shown),
+                f"{report.cost.share_reaching_stage_two:.0%}",
+                f"{report.cost.seconds:.3f}",
+            )
+            for report in done.reports
+            if report.aim is aim
+        ]
+        console.print(text_table(header, cells))
+        console.print(verdict, highlight=False)
+    console.print(f"written to {done.folder}", soft_wrap=True, highlight=False)
+    return EXIT_OK
+
+
+def _with_interval(figure: Figure) -> str:
+    """A figure in one cell."""
+    if figure.value is None:
+        return figure.reason
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.2f} ({figure.low:.2f}–{figure.high:.2f})"
+
+
+def audit_tube(settings: TubeAuditSettings) -> int:
+    """Say what chest tubes do to the classifier's answer."""
+    from pneumoseg.evaluation.audit_page import write_audit
+    from pneumoseg.evaluation.audit_tube import run_tube_audit
+
+    with _counting("asking the classifier") as films:
+        audit = run_tube_audit(settings, films)
+    return _show_audit(audit, write_audit(audit, settings.out))
+
+
+def audit_occlusion(settings: OcclusionAuditSettings) -> int:
+    """Say where the classifier looks."""
+    from pneumoseg.evaluation.audit_occlusion import run_occlusion_audit
+    from pneumoseg.evaluation.audit_page import write_audit
+
+    with _counting("asking the classifier") as films:
+        audit = run_occlusion_audit(settings, films)
+    return _show_audit(audit, write_audit(audit, settings.out))
+
+
+def audit_history(settings: HistoryAuditSettings) -> int:
+    """Say whether the classifier reads a film's history."""
+    from pneumoseg.evaluation.audit_history import run_history_audit
+    from pneumoseg.evaluation.audit_page import write_audit
+
+    with _counting("asking the classifier") as films:
+        audit = run_history_audit(settings, films)
+    return _show_audit(audit, write_audit(audit, settings.out))
+
+
+def audit_labels(settings: LabelsAuditSettings) -> int:
+    """Say where labels disagree, and list what to read again."""
+    from pneumoseg.evaluation.audit_labels import run_labels_audit, write_reread
+    from pneumoseg.evaluation.audit_page import write_audit
+
+    with _counting("asking the classifier") as films:
+        audit, rows = run_labels_audit(settings, films)
+    listed = write_reread(rows, settings.out)
+    return _show_audit(audit, (*write_audit(audit, settings.out), listed))
+
+
+def recalibrate(settings: RecalibrateSettings) -> int:
+    """Fit a bundle to local films and say what may be claimed."""
+    from pneumoseg.evaluation.recalibration import run_recalibrate
+
+    with _counting("asking the classifier") as films:
+        done = run_recalibrate(settings, films)
+    return _show_audit(done.report, (done.bundle.folder,))
+
+
+def retarget(settings: RetargetSettings) -> int:
+    """Show PPV and NPV at other prevalences."""
+    from pneumoseg.evaluation.retarget import retarget_rows, run_retarget
+
+    done = run_retarget(settings)
+    header, *cells = retarget_rows(done)
+    console.print(text_table(header, cells))
+    paths = (settings.out,) if done.derived is None else (settings.out, done.derived.folder)
+    for path in paths:
+        console.print(f"written to {path}", soft_wrap=True, highlight=False)
+    return EXIT_OK
+
+
+def doctor(settings: DoctorSettings) -> int:
+    """Examine a data set; refuse a leaky split."""
+    from pneumoseg.evaluation.doctor import run_doctor
+
+    with progress_bar("reading films") as bar:
+        report = run_doctor(settings, on_progress=bar)
+    header = ("finding", "severity", "count")
+    cells = [(found.code, found.severity, str(found.count)) for found in report.findings]
+    console.print(text_table(header, cells))
+    for found in report.findings:
+        first = found.as_dict()["examples"][:1]
+        shown = f" First: {first[0]}." if first else ""
+        console.print(
+            f"\n[bold]{found.code}[/bold]: {escape(found.what)}.{escape(shown)}\n"
+            f"  → {escape(found.advice)}",
+            highlight=False,
+        )
+    console.print(f"\nwritten to {settings.out}", soft_wrap=True, highlight=False)
+    if report.refused:
+        reasons = "; ".join(found.what for found in report.leaks)
+        errors.print(
+            f"pneumoseg: the split is refused: {escape(reasons)}. Mend it, or look at the data all "
+            "the same with --allow-leaks",
+            soft_wrap=True,
+            highlight=False,
+        )
+        return EXIT_SOME_FAILED
+    return EXIT_OK
+
+
+def validate(settings: ValidateSettings) -> int:
+    """Check a CSV of predictions row by row."""
+    from pneumoseg.evaluation.validate import run_validate
+
+    with progress_bar("reading films") as bar:
+        report = run_validate(settings, on_progress=bar)
+    console.print(f"{report.kind}: {report.rows} rows of {report.images} images", highlight=False)
+    for note in report.notes:
+        console.print(f"note: {escape(note)}", highlight=False)
+    for left in report.not_checked:
+        console.print(f"not checked: {left}", highlight=False)
+    counts = report.as_dict()["counts"]
+    if counts:
+        cells = [(code, str(count)) for code, count in counts.items()]
+        console.print(text_table(("problem", "count"), cells))
+    for problem in report.problems[: settings.shown]:
+        where = f"line {problem.line}" if problem.line else "no line"
+        console.print(
+            escape(f"{where}, {problem.image_id or '-'}: {problem.code}: {problem.message}"),
+            soft_wrap=True,
+            highlight=False,
+        )
+    if len(report.problems) > settings.shown:
+        left_out = len(report.problems) - settings.shown
+        console.print(f"and {left_out} more; --out FOLDER lists them all")
+    console.print("no problem found" if report.is_valid else "not valid")
+    if settings.out is not None:
+        console.print(f"written to {settings.out}", soft_wrap=True, highlight=False)
+    return EXIT_OK if report.is_valid else EXIT_SOME_FAILED
+
+
+def _show_audit(audit: Audit, paths: Sequence[Path]) -> int:
+    """Figures as a table, what they say, and where they were written."""
+    from pneumoseg.evaluation.audit_page import audit_rows
+
+    header, *cells = audit_rows(audit)
+    console.print(text_table(header, cells))
+    for sentence in audit.sentences:
+        console.print(sentence, highlight=False)
+    for path in paths:
+        console.print(f"written to {path}", soft_wrap=True, highlight=False)
+    return EXIT_OK
+
+
+@contextmanager
+def _counting(description: str) -> Iterator[Callable[[int], None]]:
+    """A line on standard error that counts films, whose number is not known beforehand."""
+    with errors.status(description) as status:
+        yield lambda done: status.update(f"{description}: {done} films")

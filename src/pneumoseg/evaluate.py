@@ -2,7 +2,8 @@
 
 The truth is a SIIM CSV of masks; an image with a mask is positive. Masks are compared on each
 image's own pixels, one image at a time. Every figure carries its n and a bootstrap 95 % interval,
-by patient where a table names them.
+by patient where a table names them. ``--report`` adds a page with everything else there is to say
+(:mod:`pneumoseg.evaluation.report`).
 """
 
 from __future__ import annotations
@@ -12,19 +13,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pneumoseg import figures, metrics
 from pneumoseg.errors import UsageError
-from pneumoseg.evaluation_cases import Cases, measure_cases, one_operating_point, with_truth
+from pneumoseg.evaluation.measured_films import Cases, measure_cases
+from pneumoseg.evaluation.report import (
+    REPORT_FILE,
+    REPORT_FOLDER,
+    REPORT_PAGE,
+    ReportInput,
+    write_report,
+)
+from pneumoseg.evaluation.report_figures import main_figures, measure
+from pneumoseg.evaluation.resampling import resampler
+from pneumoseg.evaluation_cases import one_operating_point, with_truth
 from pneumoseg.metrics import ConfusionMatrix, Figure
 from pneumoseg.reading.predictions import count_failures, read_predictions
-from pneumoseg.reading.siim_csv import read_mask_rows, read_patients
+from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
 from pneumoseg.settings import CLASSIFIER_THRESHOLD
+from pneumoseg.writing.whole_folder import whole_folder
 
 EVALUATION_FOLDER = "evaluation"
 EVALUATION_FILE = "evaluation.json"
+_PICTURES = ("confusion_default.png", "confusion_calibrated.png", "roc.png")
+_WRITTEN = (EVALUATION_FILE, *_PICTURES, REPORT_PAGE, REPORT_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,13 @@ class EvaluateSettings:
     masks: Path
     """SIIM CSV of the true masks (columns ImageId and EncodedPixels)."""
     table: Path | None = None
-    """CSV with the columns image_id and patient_id: intervals are then taken by patient."""
+    """CSV with image_id, patient_id: intervals by patient; the report splits by view, age, sex."""
+    mask_grid: int | None = None
+    """Side of the square grid the true masks were drawn on, where it is not the images' own."""
+    report: bool = False
+    """Also write report.html and a folder of its data and pictures."""
+    films: Path | None = None
+    """Folder the films lie in now, for the report's worst cases; by default where predicted."""
     out: Path | None = None
     """Folder for the results; by default the folder «evaluation» inside the predictions."""
     seed: int = 0
@@ -51,6 +68,10 @@ class EvaluateSettings:
             raise UsageError(f"repeats must be 1 or more, got {self.repeats}")
         if self.seed < 0:
             raise UsageError(f"seed must be 0 or more, got {self.seed}")
+        if self.mask_grid is not None and self.mask_grid < 1:
+            raise UsageError(f"mask_grid must be 1 or more pixels, got {self.mask_grid}")
+        if self.films is not None and not self.report:
+            raise UsageError("--films shows the report's worst cases; give --report as well")
 
     @property
     def folder(self) -> Path:
@@ -107,12 +128,16 @@ def run_evaluate(settings: EvaluateSettings) -> Evaluation:
     """Measure a folder of predictions and write figures, JSON and pictures.
 
     Writes ``evaluation.json``, ``confusion_default.png``, ``confusion_calibrated.png`` and, where
-    both classes are there, ``roc.png`` into ``settings.folder``.
+    both classes are there, ``roc.png`` into ``settings.folder``; with ``settings.report`` also
+    ``report.html`` and the folder ``report``. All or nothing: they replace those of an earlier
+    evaluation when everything is done.
 
     Raises:
         UsageError: a file or folder is missing or cannot be written.
         DataError: predictions without truth (unless allowed), no image in common, runs that do not
-            fit an image, predictions of several bundles or thresholds, a contradictory table.
+            fit an image or were drawn on another grid, predictions of several bundles or
+            thresholds, a contradictory table or one of other images, films that are not those
+            predicted.
     """
     predictions = read_predictions(settings.predictions)
     truth = read_mask_rows(settings.masks)
@@ -121,9 +146,14 @@ def run_evaluate(settings: EvaluateSettings) -> Evaluation:
     )
     threshold, bundle = one_operating_point(kept)
     patients = None if settings.table is None else read_patients(settings.table)
-    cases = measure_cases(kept, truth, patients)
+    facts = read_table(settings.table) if settings.report and settings.table is not None else None
+    _check_folder(settings.folder)
+    cases = measure_cases(
+        kept, truth, patients, mask_grid=settings.mask_grid, by_lesion=settings.report
+    )
+    draws = resampler(cases.patient, cases.label.size, seed=settings.seed, repeats=settings.repeats)
     evaluation = Evaluation(
-        figures=_figures(cases, settings),
+        figures=tuple(figure for _, figure in measure(main_figures(cases), cases, draws)),
         confusion=metrics.confusion(cases.positive, cases.label),
         confusion_default=metrics.confusion(cases.probability >= CLASSIFIER_THRESHOLD, cases.label),
         classifier_threshold=threshold,
@@ -140,11 +170,34 @@ def run_evaluate(settings: EvaluateSettings) -> Evaluation:
         repeats=settings.repeats,
         folder=settings.folder,
     )
+    given = ReportInput(
+        predictions=kept,
+        truth=truth,
+        facts=facts,
+        films=settings.films,
+        mask_grid=settings.mask_grid,
+        thresholds={"default": CLASSIFIER_THRESHOLD, "calibrated": threshold},
+        evaluation=evaluation.as_dict(),
+    )
     try:
-        _write(evaluation, cases)
+        with whole_folder(settings.folder, _WRITTEN) as part:
+            if settings.report:
+                write_report(part, cases, draws, given)
+            _write(evaluation, cases, part)
     except OSError as error:
         raise UsageError(f"cannot write to {settings.folder}: {error.strerror}") from error
     return evaluation
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a place where results would replace what no evaluation has written."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"cannot write to {folder}: it is a file; choose another --out")
+    inside = folder / REPORT_FOLDER
+    if inside.exists() and not (inside / REPORT_FILE).is_file():
+        raise UsageError(
+            f"{inside} is there and is not an evaluation's; choose another --out or move it"
+        )
 
 
 def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
@@ -161,76 +214,15 @@ def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     return rows
 
 
-def _figures(cases: Cases, settings: EvaluateSettings) -> tuple[Figure, ...]:
-    """All figures, each with the same seed's resamples: one resample is one imagined data set."""
-    label, everything = cases.label, np.ones_like(cases.label)
-    matrix = metrics.confusion
-    statistics: list[tuple[str, NDArray[np.bool_], metrics.Statistic, str]] = [
-        ("AUROC", everything, lambda i: metrics.auroc(cases.probability[i], label[i]),
-         "needs positive and negative images"),
-        ("recall", label, lambda i: matrix(cases.positive[i], label[i]).recall,
-         "no positive image"),
-        ("specificity", ~label, lambda i: matrix(cases.positive[i], label[i]).specificity,
-         "no negative image"),
-        ("F2", everything, lambda i: metrics.f2(cases.positive[i], label[i]),
-         "no positive image"),
-        ("lesion Dice", label, lambda i: metrics.lesion_dice(cases.dice[i], label[i]),
-         "no positive image"),
-        ("SIIM mean Dice", everything, lambda i: metrics.siim_mean_dice(cases.dice[i]), ""),
-        ("share reaching stage two", everything,
-         lambda i: metrics.share_segmented(cases.segmented[i]), ""),
-    ]  # fmt: skip
-    return tuple(
-        _figure(name, over, statistic, reason, cases, settings)
-        for name, over, statistic, reason in statistics
-    )
-
-
-def _figure(
-    name: str,
-    over: NDArray[np.bool_],
-    statistic: metrics.Statistic,
-    reason: str,
-    cases: Cases,
-    settings: EvaluateSettings,
-) -> Figure:
-    """One figure over the images of ``over``, with its interval."""
-    n = cases.label.size
-    value = statistic(np.arange(n, dtype=np.int64))
-    low = high = None
-    if value is not None:
-        rng = np.random.default_rng(settings.seed)
-        interval = metrics.bootstrap_by_patient(
-            statistic, cases.patient, rng, settings.repeats, n=n
-        )
-        low, high = interval.low, interval.high
-    return Figure(
-        name=name,
-        value=value,
-        low=low,
-        high=high,
-        n=int(over.sum()),
-        n_positive=int((over & cases.label).sum()),
-        n_patients=None if cases.patient is None else int(np.unique(cases.patient[over]).size),
-        unit="image" if cases.patient is None else "patient",
-        reason=reason if value is None else "",
-    )
-
-
-def _write(evaluation: Evaluation, cases: Cases) -> None:
-    """Pictures first: the JSON file stands for a finished evaluation."""
-    folder = evaluation.folder
-    folder.mkdir(parents=True, exist_ok=True)
+def _write(evaluation: Evaluation, cases: Cases, folder: Path) -> None:
+    """Write the seven figures, both confusion matrices and the ROC curve."""
     default, chosen = evaluation.default_threshold, evaluation.classifier_threshold
+    drawn = [folder / name for name in _PICTURES]
     figures.draw_confusion(
-        evaluation.confusion_default,
-        folder / "confusion_default.png",
-        title=f"Default threshold {default:.3g}",
+        evaluation.confusion_default, drawn[0], title=f"Default threshold {default:.3g}"
     )
     figures.draw_confusion(
-        evaluation.confusion,
-        folder / "confusion_calibrated.png",
-        title=f"Threshold of the predictions {chosen:.3g}",
+        evaluation.confusion, drawn[1], title=f"Threshold of the predictions {chosen:.3g}"
     )
     curve = metrics.roc_curve(cases.probability, cases.label)
     if curve is not None:
@@ -238,8 +230,6 @@ def _write(evaluation: Evaluation, cases: Cases) -> None:
             f"default {default:.3g}": evaluation.confusion_default,
             f"operating point {chosen:.3g}": evaluation.confusion,
         }
-        figures.draw_roc(curve, folder / "roc.png", evaluation.figures[0], points)
-    else:
-        (folder / "roc.png").unlink(missing_ok=True)  # of an earlier evaluation in this folder
+        figures.draw_roc(curve, drawn[2], evaluation.figures[0], points)
     text = json.dumps(evaluation.as_dict(), indent=2, allow_nan=False) + "\n"
     (folder / EVALUATION_FILE).write_text(text, encoding="utf-8")

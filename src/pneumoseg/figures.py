@@ -42,9 +42,9 @@ def draw_training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> No
     names = [name for name in _number_names(history) if name != EPOCH]
     losses = [name for name in names if "loss" in name]
     others = [name for name in names if name not in losses]
-    figure = _sheet(10.0, 4.0)
+    figure = new_sheet(10.0, 4.0)
     for place, (title, group) in enumerate((("loss", losses), ("measures", others)), start=1):
-        axes = _axes(figure, (1, 2, place), title)
+        axes = add_axes(figure, (1, 2, place), title)
         for name in group:
             points = [
                 (record.get(EPOCH, k), record.get(name, math.nan))
@@ -56,13 +56,13 @@ def draw_training_curves(history: Sequence[Mapping[str, Any]], path: Path) -> No
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if group:
             axes.legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def draw_confusion(matrix: ConfusionMatrix, path: Path, *, title: str) -> None:
     """Draw a confusion matrix: counts, share of each true class, and the ratios below."""
-    figure = _sheet(4.6, 4.8)
-    axes = _axes(figure, (1, 1, 1), title)
+    figure = new_sheet(4.6, 4.8)
+    axes = add_axes(figure, (1, 1, 1), title)
     counts = [
         [matrix.true_negative, matrix.false_positive],
         [matrix.false_negative, matrix.true_positive],
@@ -86,7 +86,7 @@ def draw_confusion(matrix: ConfusionMatrix, path: Path, *, title: str) -> None:
     first = f"recall {_shown(matrix.recall)}   specificity {_shown(matrix.specificity)}"
     second = f"PPV {_shown(matrix.ppv)}   NPV {_shown(matrix.npv)}   F2 {_shown(matrix.f_beta())}"
     axes.set_xlabel(f"{first}\n{second}", fontsize=9)
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def draw_roc(
@@ -100,12 +100,12 @@ def draw_roc(
         auroc: the area with its interval and n, shown in the title.
         points: name -> decisions at that threshold; left out where a class is empty.
     """
-    figure = _sheet(5.0, 5.0)
+    figure = new_sheet(5.0, 5.0)
     interval = ""
     if auroc.low is not None and auroc.high is not None:
         interval = f" ({auroc.low:.3f} to {auroc.high:.3f})"
     title = f"AUROC {_shown(auroc.value)}{interval}, n = {auroc.n}, {auroc.n_positive} positive"
-    axes = _axes(figure, (1, 1, 1), title)
+    axes = add_axes(figure, (1, 1, 1), title)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
     axes.plot(
         curve.false_positive_rate,
@@ -128,7 +128,7 @@ def draw_roc(
     if points:
         axes.legend(frameon=False, loc="lower right", fontsize=8)
     _unit_square(axes, "1 − specificity", "recall")
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def draw_reliability(
@@ -145,14 +145,14 @@ def draw_reliability(
     table = reliability(probabilities, labels)
     error = expected_calibration_error(probabilities, labels)
     note = f"{title}\nECE {error:.3f}, Brier {brier_score(probabilities, labels):.3f}"
-    figure = _sheet(5.0, 5.2)
-    axes = _axes(figure, (1, 1, 1), f"{note}, n = {int(table.count.sum())}")
+    figure = new_sheet(5.0, 5.2)
+    axes = add_axes(figure, (1, 1, 1), f"{note}, n = {int(table.count.sum())}")
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
     axes.plot(table.probability, table.observed, color=ACCENT, linewidth=1.4)
     sizes = 20.0 + 280.0 * table.count / table.count.sum()
     axes.scatter(table.probability, table.observed, s=sizes, color=ACCENT, alpha=0.8, zorder=3)
     _unit_square(axes, "stated probability", "observed share of pneumothorax")
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def _is_number(value: object) -> bool:
@@ -169,8 +169,8 @@ def _shown(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
-def _sheet(width: float, height: float) -> Any:
-    """A figure of its own canvas, in inches: no pyplot, no window, no state between calls."""
+def new_sheet(width: float, height: float) -> Any:
+    """Make a figure of its own canvas, in inches: no pyplot, no window, no state between calls."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Sheet
 
@@ -179,7 +179,8 @@ def _sheet(width: float, height: float) -> Any:
     return sheet
 
 
-def _axes(figure: Any, place: tuple[int, int, int], title: str) -> Axes:
+def add_axes(figure: Any, place: tuple[int, int, int | tuple[int, int]], title: str) -> Axes:
+    """Add axes to a sheet: ``place`` is (rows, columns, number or first and last number)."""
     axes: Axes = figure.add_subplot(*place)
     axes.set_title(title, fontsize=10, color=INK)
     return axes
@@ -193,7 +194,7 @@ def _unit_square(axes: Axes, across: str, up: str) -> None:
     axes.set_ylabel(up)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_png(figure: Any, path: Path) -> None:
     """Write a PNG without date or version inside: the same numbers give the same file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})

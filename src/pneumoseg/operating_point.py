@@ -98,7 +98,7 @@ def choose_segmenter_operating_point(
         if not case.suspected:
             missed += lesion
             continue
-        area, overlap = _kept(case, thresholds, min_pixels_choices)
+        area, overlap = kept_areas(case.probabilities, case.truth, thresholds, min_pixels_choices)
         if lesion:
             positive_dice += 2.0 * overlap / (area + int(np.count_nonzero(case.truth)))
             missed += area == 0
@@ -131,26 +131,43 @@ def _preference(point: OperatingPoint) -> tuple[float, int, float]:
     return round(point.lesion_dice, 9), point.min_pixels, -distance
 
 
-def _kept(
-    case: SegmenterCase, thresholds: Sequence[float], min_pixels_choices: Sequence[int]
+def kept_areas(
+    probabilities: NDArray[np.float32],
+    truth: NDArray[np.bool_],
+    thresholds: Sequence[float],
+    min_pixels_choices: Sequence[int],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mask area and its overlap with the truth in pixels, (thresholds, min_pixels) each."""
-    if case.probabilities.shape != case.truth.shape:
-        raise ValueError(
-            f"map {case.probabilities.shape} and truth {case.truth.shape} differ in shape"
-        )
+    """Mask area and its overlap with the truth at every pair of threshold and smallest lesion.
+
+    Args:
+        probabilities: float32 (rows, cols) in [0, 1].
+        truth: bool, same shape.
+        thresholds: a pixel belongs to the mask from each on (``>=``).
+        min_pixels_choices: components of fewer pixels are dropped.
+
+    Returns:
+        Two arrays (thresholds, min_pixels) in pixels.
+
+    Raises:
+        ValueError: map and truth differ in shape.
+    """
+    if probabilities.shape != truth.shape:
+        raise ValueError(f"map {probabilities.shape} and truth {truth.shape} differ in shape")
     smallest = np.asarray(min_pixels_choices)
     area = np.zeros((len(thresholds), smallest.size))
     overlap = np.zeros_like(area)
-    for i, threshold in enumerate(thresholds):
-        above = (case.probabilities >= threshold).astype(np.uint8)
+    widest = (probabilities >= min(thresholds)).view(np.uint8)
+    left, top, width, height = cv2.boundingRect(widest)  # nothing lies outside it
+    box = (slice(top, top + height), slice(left, left + width))
+    for i, threshold in enumerate(thresholds if width else ()):
+        above = (probabilities[box] >= threshold).astype(np.uint8)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(
             above, connectivity=CONNECTIVITY, ltype=cv2.CV_32S
         )
         if count == 1:  # background alone
             continue
         sizes = stats[1:, cv2.CC_STAT_AREA].astype(np.int64)  # (lesions,)
-        shared = np.bincount(labels[case.truth], minlength=count)[1:]
+        shared = np.bincount(labels[truth[box]], minlength=count)[1:]
         keep = sizes[None, :] >= smallest[:, None]  # (min_pixels, lesions)
         area[i] = keep @ sizes
         overlap[i] = keep @ shared

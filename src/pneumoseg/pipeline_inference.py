@@ -14,7 +14,7 @@ One film takes this road (each step is one line of the code below):
     pixels (rows, cols) ── letterbox ──► grid (512, 512) ── resize, normalise ──► tensor (1, S, S)
     tensor ── classifier ──► logit ── calibration ──► probability ── threshold ──► suspected?
     tensor ── segmenter ──► logits (S, S) ── sigmoid ──► probabilities ── bilinear ──► (rows, cols)
-    probabilities ── threshold ──► mask ── components, smallest dropped ──► lesions
+    probabilities ── threshold, top rule ──► mask ── components, smallest dropped ──► lesions
 
 Everything that was learnt or measured (weights, sizes, calibration, thresholds) comes from a
 *bundle*; see :mod:`pneumoseg.bundle`. Research use only: not a medical device.
@@ -64,7 +64,7 @@ class Cascade:
     segmenter: Network
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913 -- a keyword for each number of the operating point
         cls,
         bundle: str | Path = "cxr",
         *,
@@ -74,6 +74,8 @@ class Cascade:
         classifier_threshold: float | None = None,
         segmenter_threshold: float | None = None,
         min_pixels: int | None = None,
+        top_threshold: float | None = None,
+        top_min_pixels: int | None = None,
     ) -> Cascade:
         """Load a bundle into a runtime: ``Cascade.load("cxr").predict(read("chest.dcm"))``.
 
@@ -85,6 +87,8 @@ class Cascade:
             classifier_threshold: replaces the card's value, in [0, 1].
             segmenter_threshold: replaces the card's value, in [0, 1].
             min_pixels: replaces the card's value, pixels of the 512×512 grid; 0 keeps every lesion.
+            top_threshold: replaces the card's value, in [0, 1]; 0 switches the top rule off.
+            top_min_pixels: replaces the card's value, pixels of the 512×512 grid; 0 likewise.
 
         Raises:
             BundleError: no such bundle, or it is damaged.
@@ -96,6 +100,8 @@ class Cascade:
             "classifier_threshold": classifier_threshold,
             "segmenter_threshold": segmenter_threshold,
             "min_pixels": min_pixels,
+            "top_threshold": top_threshold,
+            "top_min_pixels": top_min_pixels,
         }
         given = {name: value for name, value in asked.items() if value is not None}
         config = dataclasses.replace(opened.card.config, **given)  # type: ignore[arg-type]
@@ -141,12 +147,12 @@ class Cascade:
     def _run(self, images: Sequence[Image], keep_map: bool) -> Iterator[Finding]:
         started = time.perf_counter()
         films = [preprocess.to_grid(image) for image in images]
-        detections = self._detect([grid for grid, _ in films])
+        detections = self.detect([grid for grid, _ in films])
         detecting = (time.perf_counter() - started) / len(images)
 
         started = time.perf_counter()
         suspected = [i for i, detection in enumerate(detections) if detection.positive]
-        maps = self._segment([films[i][0] for i in suspected])  # (suspected, S, S)
+        maps = self.segment([films[i][0] for i in suspected])  # (suspected, S, S)
         segmenting = (time.perf_counter() - started) / max(1, len(suspected))
 
         map_of = dict(zip(suspected, maps, strict=True))
@@ -159,8 +165,12 @@ class Cascade:
                 finding = dataclasses.replace(finding, seconds=finding.seconds + segmenting)
             yield finding
 
-    def _detect(self, grids: Sequence[NDArray[np.uint8]]) -> list[Detection]:
-        """Stage one: uint8 grids to detections."""
+    def detect(self, grids: Sequence[NDArray[np.uint8]]) -> list[Detection]:
+        """Stage one: uint8 grids (512, 512) of :func:`preprocess.to_grid` to detections.
+
+        Raises:
+            BundleError: the network gives a logit that is not a number.
+        """
         batch = self._tensor(grids, self.classifier.size)  # (B, 1, S, S)
         logits = self.classifier.run(batch)[:, 0]  # (B,)
         if not np.isfinite(logits).all():
@@ -174,8 +184,11 @@ class Cascade:
             for logit, probability in zip(logits, probabilities, strict=True)
         ]
 
-    def _segment(self, grids: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Stage two: uint8 grids to probability maps (B, S, S); nothing is run for none."""
+    def segment(self, grids: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Stage two: uint8 grids (512, 512) to the network's probability maps (B, S, S).
+
+        Nothing is run for none.
+        """
         size = self.segmenter.size
         if not grids:
             return np.zeros((0, size, size), dtype=np.float32)
@@ -200,6 +213,8 @@ class Cascade:
             min_area_px=self.config.min_pixels * placement.source_pixels_per_grid_pixel,
             spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
             patient_orientation=image.source.patient_orientation,
+            top_threshold=self.config.top_threshold,
+            top_min_area_px=self.config.top_min_pixels * placement.source_pixels_per_grid_pixel,
         )
         return dataclasses.replace(
             finding,

@@ -1,8 +1,8 @@
 """From a probability map on the film's own pixels to a mask and its lesions.
 
-The map is thresholded, split into 8-connected components, and components too small to be a
-pneumothorax are dropped. Nothing here knows a network; the map comes from
-:func:`pneumoseg.preprocess.to_source_grid`.
+The map is thresholded (and emptied where the top rule doubts it), split into 8-connected
+components, and components too small to be a pneumothorax are dropped. Nothing here knows a network;
+the map comes from :func:`pneumoseg.preprocess.to_source_grid`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ def find_lesions(
     min_area_px: float,
     spacing_mm: tuple[float, float] | None,
     patient_orientation: tuple[str, str] | None,
+    top_threshold: float = 0.0,
+    top_min_area_px: float = 0.0,
 ) -> tuple[Mask, tuple[Lesion, ...]]:
     """Threshold a probability map and split it into lesions.
 
@@ -35,6 +37,8 @@ def find_lesions(
         spacing_mm: (row, column) spacing of the film, or None where it is unknown.
         patient_orientation: DICOM Patient Orientation (0020,0020) of the film, or None; see
             :func:`patient_side`.
+        top_threshold: see :func:`passes_top_rule`.
+        top_min_area_px: likewise, in source pixels.
 
     Returns:
         The united mask and the lesions, largest first (then top to bottom, left to right). The
@@ -51,6 +55,8 @@ def find_lesions(
     united = np.zeros(probabilities.shape, dtype=np.bool_)
     lesions: list[Lesion] = []
     above = (probabilities >= threshold).view(np.uint8)
+    if not passes_top_rule(probabilities, top_threshold, top_min_area_px):
+        above[:] = 0
     left, top, width, height = cv2.boundingRect(above)
     if width and height:
         crop = np.ascontiguousarray(above[top : top + height, left : left + width])
@@ -70,6 +76,24 @@ def find_lesions(
             )
             lesions.append(Lesion(Mask(pixels, spacing_mm), score, side))
     return Mask(united, spacing_mm), tuple(lesions)
+
+
+def passes_top_rule(
+    probabilities: NDArray[np.float32], top_threshold: float, top_min_area_px: float
+) -> bool:
+    """Whether a film's map is convinced enough for the film to keep its mask.
+
+    The triplet rule of the winner of the SIIM-ACR challenge (2019): a high threshold and an area
+    decide whether there is a mask at all, a lower threshold draws it.
+
+    Args:
+        probabilities: float32 (rows, cols) in [0, 1].
+        top_threshold: pixels count from this probability on (``>=``); 0 switches the rule off.
+        top_min_area_px: how many pixels must count; 0 switches the rule off.
+    """
+    if not top_threshold or not top_min_area_px:
+        return True
+    return int(np.count_nonzero(probabilities >= top_threshold)) >= top_min_area_px
 
 
 def patient_side(

@@ -22,6 +22,8 @@ import cv2
 from pneumoseg.errors import InputError, PneumosegError
 from pneumoseg.prediction_folder import Entry
 from pneumoseg.reading import read
+from pneumoseg.reading.file import look
+from pneumoseg.reading.sniff import Format
 from pneumoseg.settings import PipelineConfig
 from pneumoseg.study import Finding, Image
 
@@ -31,6 +33,10 @@ OUT_OF_MEMORY, UNREADABLE = "out-of-memory", "unreadable"
 PROCESSING_FAILED = "processing-failed"
 
 _UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+INPUT_ERRORS = (PneumosegError, MemoryError, OSError, RuntimeError, cv2.error, *_UNFORESEEN)
+"""What one input may raise while it is read."""
+PROCESSING_ERRORS = (InputError, MemoryError, cv2.error, *_UNFORESEEN)
+"""What one input may raise in the cascade; a broken runtime (RuntimeError) is not its trouble."""
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +48,22 @@ class Failure:
     message: str
 
 
+UNKNOWN_PICTURE = Failure(
+    "unknown-modality",
+    "a picture does not say whether it is an X-ray or a slice of a CT; predict it with "
+    "--modality xray or --modality ct",
+)
+
+
+def duplicate_id(image_id: str) -> Failure:
+    """A second input with the id of one before it: it would replace or join that one's results."""
+    return Failure(
+        "duplicate-id",
+        f"an earlier input has the same image id {image_id!r}; "
+        "rename one of the files, or predict them into different folders",
+    )
+
+
 class _Card(Protocol):
     @property
     def name(self) -> str: ...
@@ -49,9 +71,12 @@ class _Card(Protocol):
     def version(self) -> str: ...
 
 
-class _Bundle(Protocol):
+class PredictorBundle(Protocol):
+    """What a run needs of a bundle: its card's name and version."""
+
     @property
-    def card(self) -> _Card: ...
+    def card(self) -> _Card:
+        """Its card."""
 
 
 class Predictor(Protocol):
@@ -62,7 +87,7 @@ class Predictor(Protocol):
         """The operating point in force."""
 
     @property
-    def bundle(self) -> _Bundle:
+    def bundle(self) -> PredictorBundle:
         """The bundle, for its name and version."""
 
     def predict_batch(self, images: Sequence[Image]) -> list[Finding]:
@@ -70,13 +95,14 @@ class Predictor(Protocol):
 
 
 def read_ahead(
-    entries: Iterable[Entry], *, window: int
+    entries: Iterable[Entry], *, window: int, pictures: bool = True
 ) -> Generator[tuple[Entry, Image | Failure], None, None]:
     """Read inputs in a few threads, in order, at most ``window`` of them before they are asked for.
 
     Args:
         entries: the inputs; taken one by one, never all.
         window: how many inputs may be read or being read and not yet handed over.
+        pictures: whether files that do not say what they show are taken for X-rays.
 
     Returns:
         Each input with its image or why there is none. Close it to stop the threads early.
@@ -85,13 +111,13 @@ def read_ahead(
     executor = ThreadPoolExecutor(READERS, thread_name_prefix="read")
     try:
         waiting: deque[tuple[Entry, Future[Image | Failure]]] = deque(
-            (entry, executor.submit(_read, entry)) for entry in islice(arriving, window)
+            (entry, executor.submit(_read, entry, pictures)) for entry in islice(arriving, window)
         )
         while waiting:
             entry, future = waiting.popleft()
             image = future.result()
             del future  # it would keep the film alive while the caller works
-            waiting.extend((e, executor.submit(_read, e)) for e in islice(arriving, 1))
+            waiting.extend((e, executor.submit(_read, e, pictures)) for e in islice(arriving, 1))
             yield entry, image
             del image
     finally:
@@ -116,21 +142,30 @@ def predict_each(predictor: Predictor, images: Sequence[Image]) -> list[Finding 
         return []
     try:
         return list(predictor.predict_batch(images))
-    except (InputError, MemoryError, cv2.error, *_UNFORESEEN) as error:
+    except PROCESSING_ERRORS as error:
         if len(images) > 1:
             return [result for image in images for result in predict_each(predictor, [image])]
-        return [_failure(error, "processed", PROCESSING_FAILED)]
+        return [failure_of(error, "processed", PROCESSING_FAILED)]
 
 
-def _read(entry: Entry) -> Image | Failure:
+def _read(entry: Entry, pictures: bool) -> Image | Failure:
     try:
-        return read(Path(entry.path))
-    except (PneumosegError, MemoryError, OSError, RuntimeError, cv2.error, *_UNFORESEEN) as error:
-        return _failure(error, "read", UNREADABLE)
+        path = Path(entry.path)
+        if not pictures and look(path)[1] is Format.RASTER:
+            return UNKNOWN_PICTURE
+        return read(path)
+    except INPUT_ERRORS as error:
+        return failure_of(error, "read", UNREADABLE)
 
 
-def _failure(error: BaseException, verb: str, code: str) -> Failure:
-    """Put an exception into one clear sentence; log it where nobody foresaw it."""
+def failure_of(error: BaseException, verb: str, code: str) -> Failure:
+    """Put an exception into one clear sentence; log it where nobody foresaw it.
+
+    Args:
+        error: what was raised.
+        verb: what could not be done with the input, such as ``read``.
+        code: where the exception has none of its own.
+    """
     if isinstance(error, PneumosegError):
         return Failure(error.code, str(error))
     if isinstance(error, MemoryError):

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pneumoseg.errors import UsageError
 from pneumoseg.writing.overlay import safe_file_name
@@ -24,7 +24,10 @@ from pneumoseg.writing.whole_file import whole_file
 RUN, MANIFEST = "run.json", "inputs.jsonl"
 FINDINGS, FAILURES = "predictions.jsonl", "failures.csv"
 AGGREGATED, SPLIT = "predictions_aggregated.csv", "predictions_split.csv"
+VOLUMES = "volumes.csv"
 OVERLAYS, MASKS = "overlays", "masks"
+PICTURE_ENDING, PLANES_ENDING, NIFTI_ENDING = ".png", "_planes.png", ".nii.gz"
+"""Behind an image's id, in the folders of pictures."""
 LOCK = ".lock"
 START_ANEW = "choose another --out, or --overwrite to start anew"
 
@@ -51,6 +54,9 @@ class Entry:
         return now != (-1, -1) and now != (self.size, self.mtime_ns)
 
 
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
+
+
 def digest(text: str) -> bytes:
     """Sixteen bytes that stand for a text of any length."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -71,6 +77,18 @@ def locked(out: Path) -> Iterator[None]:
                 f"another run is writing into {out}; wait for it or choose another --out"
             ) from error
         yield
+
+
+@contextmanager
+def writing_to(out: Path) -> Iterator[None]:
+    """Say a full disk or a folder that cannot be written to in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {out} ({error.strerror or error}); make room or choose another "
+            "--out; the same call goes on where this one stopped"
+        ) from error
 
 
 def read_run(out: Path) -> dict[str, Any] | None:
@@ -104,7 +122,19 @@ def write_run(out: Path, run: dict[str, Any]) -> None:
         part.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
 
 
-def read_manifest(out: Path) -> Iterator[Entry]:
+def run_document(
+    call: dict[str, Any], batch_size: int, counts: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Content of ``run.json``; the counts are there when the run is finished."""
+    return {
+        "call": call,
+        "batch_size": batch_size,
+        "finished": counts is not None,
+        "counts": counts,
+    }
+
+
+def read_manifest(out: Path, kind: type[AnyEntry]) -> Iterator[AnyEntry]:
     """Read the manifest one input at a time; nothing where there is none."""
     path = out / MANIFEST
     if not path.exists():
@@ -112,7 +142,7 @@ def read_manifest(out: Path) -> Iterator[Entry]:
     with path.open("r", encoding="ascii") as file:
         for line in file:
             try:
-                entry = Entry(**json.loads(line))
+                entry = kind(**json.loads(line))
             except (ValueError, TypeError) as error:
                 raise UsageError(
                     f"{path} is damaged, so the run cannot be resumed; {START_ANEW}"
@@ -120,7 +150,13 @@ def read_manifest(out: Path) -> Iterator[Entry]:
             yield entry
 
 
-def write_manifest(out: Path, done: int, inputs: Iterable[Path], seen: set[bytes]) -> int:
+def write_manifest(
+    out: Path,
+    done: int,
+    inputs: Iterable[AnyEntry],
+    seen: set[bytes],
+    kind: type[AnyEntry],
+) -> int:
     """Keep the ``done`` first inputs of the manifest and put all unseen ones after them.
 
     Args:
@@ -128,17 +164,17 @@ def write_manifest(out: Path, done: int, inputs: Iterable[Path], seen: set[bytes
         done: how many inputs the journal holds.
         inputs: all inputs of the call, in order; one that comes twice counts once.
         seen: digests of the absolute paths that are done; not changed.
+        kind: what the manifest's lines are.
 
     Returns:
         How many inputs the manifest now lists.
     """
     known, total = set(seen), 0
     with whole_file(out / MANIFEST) as part, part.open("w", encoding="ascii") as file:
-        for entry in islice(read_manifest(out), done):
+        for entry in islice(read_manifest(out, kind), done):
             file.write(_manifest_line(entry))
             total += 1
-        for path in inputs:
-            entry = Entry.of(path)
+        for entry in inputs:
             if (name := digest(entry.absolute)) not in known:
                 known.add(name)
                 file.write(_manifest_line(entry))
@@ -164,8 +200,9 @@ def remove_run(out: Path) -> None:
     """Remove an earlier run and its pictures, each by name: a folder may hold other things too."""
     for image_id in _image_ids(out):
         for folder in (OVERLAYS, MASKS):
-            (out / folder / f"{safe_file_name(image_id)}.png").unlink(missing_ok=True)
-    for name in (AGGREGATED, SPLIT, FINDINGS, FAILURES, MANIFEST, RUN):
+            for ending in (PICTURE_ENDING, PLANES_ENDING, NIFTI_ENDING):
+                (out / folder / f"{safe_file_name(image_id)}{ending}").unlink(missing_ok=True)
+    for name in (AGGREGATED, SPLIT, VOLUMES, FINDINGS, FAILURES, MANIFEST, RUN):
         (out / name).unlink(missing_ok=True)
 
 

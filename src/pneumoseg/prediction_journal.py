@@ -28,8 +28,14 @@ from pneumoseg.prediction_folder import (
     FINDINGS,
     MANIFEST,
     START_ANEW,
+    Entry,
+    check_same_call,
     digest,
     read_manifest,
+    read_run,
+    remove_run,
+    run_document,
+    write_run,
 )
 from pneumoseg.writing.tables import failure_line, failures_header, printable, record_line
 
@@ -71,12 +77,44 @@ class Recovered:
     inputs: set[bytes] = field(default_factory=set)
 
 
-def recover(out: Path, *, may_lie_ahead: int) -> Recovered:
+def begin(
+    out: Path,
+    call: dict[str, Any],
+    *,
+    batch_size: int,
+    overwrite: bool,
+    kind: type[Entry] = Entry,
+) -> Recovered:
+    """Make a folder this call's: anew, or going on after what an earlier call of its kind did.
+
+    Args:
+        out: the run's folder, locked.
+        call: what must be the same for a run to be resumed.
+        batch_size: how many inputs are journalled together.
+        overwrite: remove an earlier run first.
+        kind: what the manifest's lines are.
+
+    Raises:
+        UsageError: the folder holds another call's run, or one that cannot be resumed.
+    """
+    if overwrite:
+        remove_run(out)
+    earlier = read_run(out)
+    if earlier is None:
+        # First of all: it marks the folder as a run's.
+        write_run(out, run_document(call, batch_size, None))
+        return Recovered()
+    check_same_call(earlier["call"], call, out)
+    return recover(out, may_lie_ahead=earlier["batch_size"], kind=kind)
+
+
+def recover(out: Path, *, may_lie_ahead: int, kind: type[Entry] = Entry) -> Recovered:
     """Find the prefix of the manifest that is done and cut the journal back to exactly that.
 
     Args:
         out: the run's folder, locked.
         may_lie_ahead: whole lines beyond the prefix that a power cut explains (one batch).
+        kind: what the manifest's lines are.
 
     Raises:
         UsageError: a finished input has changed since, or the journal does not follow the manifest.
@@ -86,7 +124,7 @@ def recover(out: Path, *, may_lie_ahead: int) -> Recovered:
     failures = _Cursor(out / FAILURES, _failure_path, header=failures_header().encode())
     tally = found.tally
     changed: str | None = None
-    for entry in read_manifest(out):
+    for entry in read_manifest(out, kind):
         path = printable(entry.path)
         if findings.path == path:
             record = findings.advance()

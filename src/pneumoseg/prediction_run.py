@@ -6,21 +6,30 @@ result to the journal (:mod:`pneumoseg.prediction_journal`), and derive the CSVs
 
 While a run is unfinished its folder has no ``predictions_*.csv``: where they are, they are
 complete. At most two batches of films are in memory, one being read and one being predicted.
+CT takes the same way volume by volume, in :mod:`pneumoseg.ct.run`; which of the two it is, is
+decided in :mod:`pneumoseg.prediction_modality`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pneumoseg
+from pneumoseg.ct.run import run_volumes
 from pneumoseg.errors import UsageError
-from pneumoseg.prediction_batches import Failure, Predictor, predict_each, read_ahead
+from pneumoseg.prediction_batches import (
+    Failure,
+    Predictor,
+    duplicate_id,
+    predict_each,
+    read_ahead,
+)
 from pneumoseg.prediction_folder import (
     AGGREGATED,
     FAILURES,
@@ -29,103 +38,29 @@ from pneumoseg.prediction_folder import (
     OVERLAYS,
     SPLIT,
     Entry,
-    check_same_call,
     digest,
     locked,
     read_manifest,
-    read_run,
-    remove_run,
+    run_document,
     write_manifest,
     write_run,
+    writing_to,
 )
-from pneumoseg.prediction_journal import Journal, Recovered, Tally, recover
+from pneumoseg.prediction_journal import Journal, Recovered, Tally, begin
+from pneumoseg.prediction_modality import DEFAULT_BUNDLES, Decided, decide_modality
+from pneumoseg.prediction_settings import (
+    PredictionSummary,
+    PredictSettings,
+    Progress,
+    check_out,
+    own_results,
+)
 from pneumoseg.reading import walk
-from pneumoseg.study import Finding, Image
+from pneumoseg.study import Finding, Image, Modality
 from pneumoseg.writing.overlay import safe_file_name, write_mask, write_overlay
 from pneumoseg.writing.tables import finding_record, printable, read_records, write_tables
 
-DUPLICATE_ID = "duplicate-id"
-
-
-@dataclass(frozen=True)
-class PredictSettings:
-    """What ``pneumoseg predict`` is asked to do."""
-
-    paths: tuple[Path, ...]
-    """Files and folders; folders are walked, and files told apart by content, not by name."""
-    out: Path = Path("outputs")
-    """Folder for the results; a run that was stopped there is resumed."""
-    bundle: str = "cxr"
-    """Shipped bundle by name, or the folder of another."""
-    classifier_threshold: float | None = None
-    """Probability from which a film is suspected; None takes the bundle's."""
-    segmenter_threshold: float | None = None
-    """Probability from which a pixel belongs to the mask; None takes the bundle's."""
-    min_pixels: int | None = None
-    """Smallest lesion kept, in pixels of the 512×512 grid; None takes the bundle's."""
-    overlays: bool = False
-    """Also write each film with its outlined lesions, as overlays/IMAGE_ID.png."""
-    masks: bool = False
-    """Also write each mask on the film's own grid, as masks/IMAGE_ID.png (0 and 255)."""
-    batch_size: int = 8
-    """Films the networks take at once; memory grows with it, results do not depend on it."""
-    threads: int | None = None
-    """Processor threads of the networks; None takes all cores."""
-    runtime: str = "openvino"
-    """What runs the networks: openvino, onnxruntime or torch."""
-    precision: str = "f32"
-    """Arithmetic of the networks, recorded in every result."""
-    overwrite: bool = False
-    """Start anew where the folder holds an earlier run, instead of resuming it."""
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise UsageError(f"batch_size must be 1 or more, got {self.batch_size}")
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"threads must be 1 or more, got {self.threads}")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands, after each input; counts include what earlier calls did."""
-
-    done: int
-    total: int
-    failed: int
-    suspected: int
-    path: str
-
-
-@dataclass(frozen=True)
-class PredictionSummary:
-    """What a run's folder now holds; counts include what earlier calls did."""
-
-    read: int
-    failed: int
-    suspected: int
-    with_lesion: int
-    done_before: int
-    """Inputs that an earlier call had finished."""
-    seconds: float
-    """Wall time of this call."""
-    out: Path
-    files: tuple[Path, ...]
-    """The tables, the journal, and the folders of pictures that were asked for."""
-
-    @property
-    def total(self) -> int:
-        """Inputs of the run."""
-        return self.read + self.failed
-
-    @property
-    def nothing_to_do(self) -> bool:
-        """Whether earlier calls had finished every input."""
-        return self.done_before == self.total
-
-    @property
-    def exit_code(self) -> int:
-        """0 when every input was read, 1 when some failed."""
-        return 1 if self.failed else 0
+__all__ = ["PredictSettings", "PredictionSummary", "Progress", "run_predict"]
 
 
 def run_predict(
@@ -148,20 +83,41 @@ def run_predict(
         UsageError: a path is missing, there is no file at all, the folder cannot be written to,
             holds another call's run, or is being written to by another process.
     """
+    check_out(settings)
+    if next(_inputs(settings), None) is None:
+        raise UsageError(
+            f"no file was found in {', '.join(map(str, settings.paths))}; "
+            "give files, or folders that hold some"
+        )
+    decided = decide_modality(settings, _inputs(settings))
+    if decided.modality is Modality.CT:
+        return run_volumes(decided.settings, pictures=decided.pictures, on_progress=on_progress)
+    return _run_films(decided, on_progress, load or _load_cascade)
+
+
+def _run_films(
+    decided: Decided,
+    on_progress: Callable[[Progress], None] | None,
+    load: Callable[[PredictSettings], Predictor],
+) -> PredictionSummary:
+    """The road of films."""
     started = time.perf_counter()
-    _check_paths(settings)
-    predictor = (load or _load_cascade)(settings)
-    with _writing_to(settings.out):
+    settings = decided.settings
+    predictor = load(settings)
+    with writing_to(settings.out):
         settings.out.mkdir(parents=True, exist_ok=True)
         with locked(settings.out):
-            recovered = _start(settings, predictor)
+            call = _call(settings, predictor, decided.pictures)
+            size = settings.batch_size
+            recovered = begin(settings.out, call, batch_size=size, overwrite=settings.overwrite)
             done_before = recovered.tally.done
-            total = write_manifest(settings.out, done_before, _inputs(settings), recovered.inputs)
+            entries = map(Entry.of, _inputs(settings))
+            total = write_manifest(settings.out, done_before, entries, recovered.inputs, Entry)
             tally = recovered.tally
             if total > done_before:
-                write_run(settings.out, _run(settings, _call(settings, predictor), None))
-                tally = _Run(settings, predictor, recovered, total, on_progress).finish()
-            files = _finish(settings, predictor, tally, fresh=total > done_before)
+                write_run(settings.out, run_document(call, size, None))
+                tally = _Run(decided, predictor, recovered, total, on_progress).finish()
+            files = _finish(settings, call, tally, fresh=total > done_before)
     seconds = time.perf_counter() - started
     return PredictionSummary(
         **asdict(tally), done_before=done_before, seconds=seconds, out=settings.out, files=files
@@ -173,13 +129,14 @@ class _Run:
 
     def __init__(
         self,
-        settings: PredictSettings,
+        decided: Decided,
         predictor: Predictor,
         recovered: Recovered,
         total: int,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
-        self._settings, self._predictor = settings, predictor
+        self._settings, self._pictures = decided.settings, decided.pictures
+        self._predictor = predictor
         self._tally, self._total, self._on_progress = recovered.tally, total, on_progress
         self._image_ids = set(recovered.image_ids)
 
@@ -190,9 +147,10 @@ class _Run:
             (out / name).unlink(missing_ok=True)  # no table is better than one that misses inputs
         for name in _picture_folders(self._settings):
             (out / name).mkdir(exist_ok=True)
-        left = islice(read_manifest(out), self._tally.done, None)
+        left = islice(read_manifest(out, Entry), self._tally.done, None)
         size = self._settings.batch_size
-        with Journal(out) as journal, closing(read_ahead(left, window=size)) as arriving:
+        reading = read_ahead(left, window=size, pictures=self._pictures)
+        with Journal(out) as journal, closing(reading) as arriving:
             while batch := [self._checked(*item) for item in islice(arriving, size)]:
                 self._do_batch(batch, journal)
                 journal.sync()
@@ -205,11 +163,7 @@ class _Run:
             return entry, image
         name = digest(printable(image.source.image_id))
         if name in self._image_ids:
-            return entry, Failure(
-                DUPLICATE_ID,
-                f"an earlier input has the same image id {image.source.image_id!r}; "
-                "rename one of the files, or predict them into different folders",
-            )
+            return entry, duplicate_id(image.source.image_id)
         self._image_ids.add(name)
         return entry, image
 
@@ -245,60 +199,29 @@ class _Run:
             write_mask(self._settings.out / MASKS / name, finding)
 
 
-def _check_paths(settings: PredictSettings) -> None:
-    """Refuse a wrong call before anything is created or loaded."""
-    out = settings.out
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file; give a folder for the results")
-    if any(path.is_dir() and path.resolve() == out.resolve() for path in settings.paths):
-        raise UsageError(f"--out {out} is the input folder itself; give a folder for the results")
-    if next(_inputs(settings), None) is None:
-        raise UsageError(
-            f"no file was found in {', '.join(map(str, settings.paths))}; "
-            "give files, or folders that hold some"
-        )
-
-
 def _inputs(settings: PredictSettings) -> Iterator[Path]:
-    """All inputs in order, without the results of this very run where they lie among them."""
-    out = settings.out.resolve()
-    given = {path.absolute() for path in settings.paths}
-    inside = any(path.is_dir() and out.is_relative_to(path.resolve()) for path in settings.paths)
-    for path in walk(settings.paths):
-        if inside and path.absolute() not in given and path.resolve().is_relative_to(out):
-            continue
-        yield path
-
-
-def _start(settings: PredictSettings, predictor: Predictor) -> Recovered:
-    """Make the folder this call's: anew, or going on after what an earlier call of its kind did."""
-    out, call = settings.out, _call(settings, predictor)
-    if settings.overwrite:
-        remove_run(out)
-    earlier = read_run(out)
-    if earlier is None:
-        write_run(out, _run(settings, call, None))  # first of all: it marks the folder as a run's
-        return Recovered()
-    check_same_call(earlier["call"], call, out)
-    return recover(out, may_lie_ahead=earlier["batch_size"])
+    """All files in order, without the results of this very run where they lie among them."""
+    is_own_result = own_results(settings)
+    return (path for path in walk(settings.paths) if not is_own_result(path))
 
 
 def _finish(
-    settings: PredictSettings, predictor: Predictor, tally: Tally, *, fresh: bool
+    settings: PredictSettings, call: dict[str, Any], tally: Tally, *, fresh: bool
 ) -> tuple[Path, ...]:
     """Derive the CSVs and sign the run off; nothing is written where nothing changed."""
     out = settings.out
     tables = (out / AGGREGATED, out / SPLIT)
     if fresh or not all(path.exists() for path in tables):
         write_tables(read_records(out / FINDINGS), *tables)
-        write_run(out, _run(settings, _call(settings, predictor), tally))
+        write_run(out, run_document(call, settings.batch_size, asdict(tally)))
     folders = (out / name for name in _picture_folders(settings))
     return (*tables, out / FINDINGS, out / FAILURES, *folders)
 
 
-def _call(settings: PredictSettings, predictor: Predictor) -> dict[str, Any]:
+def _call(settings: PredictSettings, predictor: Predictor, pictures: bool) -> dict[str, Any]:
     """What must be the same for a run to be resumed."""
     return {
+        "modality": Modality.XRAY.value,
         "paths": [str(path.resolve()) for path in settings.paths],
         "bundle": predictor.bundle.card.name,
         "bundle_version": str(predictor.bundle.card.version),
@@ -306,18 +229,9 @@ def _call(settings: PredictSettings, predictor: Predictor) -> dict[str, Any]:
         "runtime": settings.runtime,
         "precision": settings.precision,
         **asdict(predictor.config),
+        "pictures": pictures,
         "overlays": settings.overlays,
         "masks": settings.masks,
-    }
-
-
-def _run(settings: PredictSettings, call: dict[str, Any], tally: Tally | None) -> dict[str, Any]:
-    """Content of ``run.json``; the counts are there when the run is finished."""
-    return {
-        "call": call,
-        "batch_size": settings.batch_size,
-        "finished": tally is not None,
-        "counts": None if tally is None else asdict(tally),
     }
 
 
@@ -331,23 +245,13 @@ def _load_cascade(settings: PredictSettings) -> Predictor:
     from pneumoseg.pipeline_inference import Cascade  # here: OpenVINO takes a second to import
 
     return Cascade.load(
-        settings.bundle,
+        settings.bundle or DEFAULT_BUNDLES[Modality.XRAY],
         runtime=settings.runtime,
         precision=settings.precision,
         threads=settings.threads,
         classifier_threshold=settings.classifier_threshold,
         segmenter_threshold=settings.segmenter_threshold,
         min_pixels=settings.min_pixels,
+        top_threshold=settings.top_threshold,
+        top_min_pixels=settings.top_min_pixels,
     )
-
-
-@contextmanager
-def _writing_to(out: Path) -> Iterator[None]:
-    """Say a full disk or a folder that cannot be written to in one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(
-            f"cannot write to {out} ({error.strerror or error}); make room or choose another "
-            "--out; the same call goes on where this one stopped"
-        ) from error

@@ -89,9 +89,26 @@ def to_grid(image: Image) -> tuple[NDArray[np.uint8], Placement]:
         raise ValueError(
             f"expected a unit-interval film (rows, cols), got {image.units.value} {image.shape}"
         )
-    rows, cols = image.pixels.shape
-    placement = Placement.letterbox(rows, cols)
-    resized = _resize(image.pixels, placement.height, placement.width)
+    return _letterboxed(image.pixels)
+
+
+def slice_to_grid(hu: NDArray[np.float32], window: Window) -> tuple[NDArray[np.uint8], Placement]:
+    """Letterbox a CT slice, as its window shows it, onto the grid.
+
+    Args:
+        hu: float32 (rows, cols).
+        window: of the bundle's card.
+
+    Returns:
+        As :func:`to_grid`.
+    """
+    return _letterboxed(window.apply(hu))
+
+
+def _letterboxed(shown: NDArray[np.float32]) -> tuple[NDArray[np.uint8], Placement]:
+    """Unit-interval pixels (rows, cols) on the grid, and their placement."""
+    placement = Placement.letterbox(*shown.shape)
+    resized = _resize(shown, placement.height, placement.width)
     grid = np.zeros((GRID_SIZE, GRID_SIZE), dtype=np.uint8)
     grid[
         placement.top : placement.top + placement.height,

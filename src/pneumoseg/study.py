@@ -75,7 +75,8 @@ class Geometry:
     Attributes:
         affine: float64 (4, 4), canonical index (slice, row, col, 1) to the patient's mm in DICOM's
             LPS (x to the left, y to posterior, z to the head), voxel centres. Sheared where the
-            gantry was tilted. The first slice's position is exact; see ``slice_offsets_mm``.
+            gantry was tilted. The first and the last slice's positions are exact; see
+            ``slice_offsets_mm``.
         stored_axes: canonical axis k is axis ``stored_axes[k]`` of the stored array.
         stored_flips: whether canonical axis k runs against that stored axis.
         slice_offsets_mm: distance of each slice from the first along the normal of the slices,
@@ -94,6 +95,20 @@ class Geometry:
             raise ValueError(f"stored_axes must name axes 0, 1, 2 once each: {self.stored_axes}")
         if self.slice_offsets_mm is not None and not all(np.diff(self.slice_offsets_mm) > 0):
             raise ValueError("slice_offsets_mm must increase")
+
+    def slice_extents_mm(self, slices: int) -> NDArray[np.float64]:
+        """The thickness each of a number of slices stands for, float64 (slices,).
+
+        The voxel's extent along the normal of the slices; where slices are uneven, half the way to
+        either neighbour, and beyond the first and the last half the usual (median) way. Times the
+        two spacings within the slice it is the volume of a voxel, whatever the gantry's tilt.
+        """
+        if self.slice_offsets_mm is None:
+            rows_and_cols = np.prod(np.linalg.norm(self.affine[:3, 1:3], axis=0))
+            return np.full(slices, abs(np.linalg.det(self.affine[:3, :3])) / rows_and_cols)
+        ways = np.diff(self.slice_offsets_mm)
+        usual = np.median(ways)
+        return np.asarray((np.append(usual, ways) + np.append(ways, usual)) / 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +172,11 @@ class Volume(Protocol):
 
     @property
     def geometry(self) -> Geometry | None:
-        """Where the voxels lie; None for a picture."""
+        """Where the voxels lie; None where it is not known, as for a picture."""
+
+    @property
+    def sop_instance_uids(self) -> tuple[str, ...] | None:
+        """Each slice's SOPInstanceUID; None where slices have none of their own."""
 
     def slices(self, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.float32]]:
         """Read slices in order, one at a time: float32 (rows, cols) in HU, finite.

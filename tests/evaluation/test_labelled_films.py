@@ -44,6 +44,8 @@ def test_conditions_choose_by_column(folder: Path) -> None:
     assert [f.image_id for f in read_labelled_films(film_set(folder, where=("part=test",)))] == [
         "a"
     ]
+    either = film_set(folder, where=("part=test|train",))
+    assert [f.image_id for f in read_labelled_films(either)] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -124,3 +124,12 @@ def test_tone_is_monotone(field: str) -> None:
         settings = replace(_STILL, **{field: getattr(AugmentSettings(), field)})
         toned, _ = augment(ramp, None, settings, np.random.default_rng(seed))
         assert (np.diff(toned[0].astype(int)) >= 0).all()
+
+
+def test_the_flip_of_a_patient_lying_prone_turns_rows_alone() -> None:
+    film, mask = _square()
+    settings = replace(_STILL, flip_vertical=1.0)
+    moved, moved_mask = augment(film, mask, settings, np.random.default_rng(0))
+    assert np.array_equal(moved, film[::-1])
+    assert moved_mask is not None
+    assert np.array_equal(moved_mask, mask[::-1])

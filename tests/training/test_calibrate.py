@@ -20,16 +20,17 @@ from pneumoseg.bundle import load_bundle
 from pneumoseg.check import read_record
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.pipeline_inference import Cascade
+from pneumoseg.preprocess import to_tensor
 from pneumoseg.reading import read
-from pneumoseg.training import calibrate as calibrate_module
-from pneumoseg.training import loop
+from pneumoseg.runtime import load_network
+from pneumoseg.training import calibrate_films, loop
 from pneumoseg.training.calibrate import Calibrated, CalibrateSettings, calibrate
 from pneumoseg.training.dataset import Cache
 from pneumoseg.training.initialise import build_classifier
 from pneumoseg.training.loop import Progress, train
 from pneumoseg.training.prepare import PrepareSettings, SourceSettings, prepare
 from pneumoseg.training.recipes import ClassifierRecipe, Schedule, SegmenterRecipe
-from pneumoseg.training.tasks import ClassifierTask, SegmenterTask
+from pneumoseg.training.tasks import NORMALISATION, ClassifierTask, SegmenterTask
 
 SIDE = 128
 COUNT = 24
@@ -141,7 +142,7 @@ def test_the_threshold_finds_the_asked_recall_on_the_calibration_part(road: Road
     """95 % of four positives is all of them; each goes on to stage two, as the cascade ships."""
     cascade = Cascade.load(road.settings.out)
     rows = road.cache.part("calibration")
-    films = [calibrate_module._film(road.cache, int(row)) for row in rows]
+    films = [calibrate_films._film(road.cache, int(row)) for row in rows]
     findings = cascade.predict_batch(films)
     for row, finding in zip(rows, findings, strict=True):
         if road.cache.labels[row]:
@@ -160,10 +161,10 @@ def test_the_exported_classifier_answers_as_the_trained_one(road: Road) -> None:
     model = build_classifier("scratch")
     model.load_state_dict(saved)
     rows = road.cache.part("test")[:2]
-    exported = calibrate_module.load_network(load_bundle(road.settings.out).classifier_path)
-    ours = calibrate_module._run(exported, road.cache, rows, 64)
+    exported = load_network(load_bundle(road.settings.out).classifier_path)
+    ours = calibrate_films._run(exported, road.cache, rows, 64)
     tensors = np.stack(
-        [calibrate_module.to_tensor(road.cache.images[r], 64, calibrate_module.NORMALISATION)
+        [to_tensor(road.cache.images[r], 64, NORMALISATION)
          for r in rows]
     )  # fmt: skip
     with torch.inference_mode():

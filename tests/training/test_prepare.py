@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.settings import load_settings
-from pneumoseg.training import prepare as prepare_module
+from pneumoseg.training import prepare_film as prepare_film_module
 from pneumoseg.training.dataset import Cache
 from pneumoseg.training.prepare import OneSource, PrepareSettings, SourceSettings, prepare
 from pneumoseg.training.splits import Fractions
@@ -219,7 +219,7 @@ def test_a_finished_cache_is_opened_not_made_or_dealt_again(
 ) -> None:
     settings = _two_origins(tmp_path)
     before = prepare(settings).rows
-    monkeypatch.delattr(prepare_module, "prepare_film")
+    monkeypatch.delattr(prepare_film_module, "prepare_film")
     assert prepare(settings).rows == before
 
 
@@ -311,9 +311,9 @@ def test_a_killed_run_goes_on_where_it_was(
         file.write(b'{"source": "films", "fi')
 
     read = []
-    original = prepare_module.prepare_film
+    original = prepare_film_module.prepare_film
     monkeypatch.setattr(
-        prepare_module,
+        prepare_film_module,
         "prepare_film",
         lambda tables, path: read.append(path) or original(tables, path),
     )

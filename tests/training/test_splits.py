@@ -54,6 +54,27 @@ def test_the_stratum_looks_at_evaluable_films_only() -> None:
     assert assign_parts(more, Fractions(), seed=5)[:10] == plain
 
 
+def test_a_patient_held_out_is_tested_and_takes_nobodys_place() -> None:
+    """Ten others are dealt as if the held-out one were not there."""
+    others = [SplitImage(f"p{k}", False, True) for k in range(10)]
+    parts = assign_parts(
+        [*others, SplitImage("lidc", True, True)], Fractions(0.2, 0.3), 4, {"lidc"}
+    )
+    assert parts[-1] == TEST
+    assert parts[:-1] == assign_parts(others, Fractions(0.2, 0.3), 4)
+    with pytest.raises(DataError, match="test patient 'nobody'"):
+        assign_parts(others, Fractions(), 4, {"nobody"})
+
+
+def test_every_stratum_is_dealt_for_itself() -> None:
+    """Four real and forty drawn anatomies: one real one in each evaluated part, always."""
+    images = [SplitImage(f"r{k}", True, True, "real") for k in range(4)]
+    images += [SplitImage(f"d{k}", True, True, "drawn") for k in range(40)]
+    for seed in range(10):
+        parts = assign_parts(images, Fractions(0.25, 0.25), seed)
+        assert Counter(parts[:4]) == {CALIBRATION: 1, TEST: 1, TRAIN: 2}
+
+
 def test_roundings_that_both_go_up_deal_no_patient_twice() -> None:
     """3 patients at one half each round to 2 and 2."""
     images = [SplitImage(f"p{k}", False, True) for k in range(3)]

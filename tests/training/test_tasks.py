@@ -13,10 +13,11 @@ from torch import nn
 from torch.utils.data import WeightedRandomSampler
 
 from pneumoseg.errors import DataError
+from pneumoseg.study import Modality
 from pneumoseg.training.augment import AugmentSettings
 from pneumoseg.training.dataset import (
     CACHE_FILE,
-    FORMAT_VERSION,
+    FORMAT_OF,
     IMAGES_FILE,
     MASKS_FILE,
     TABLE_FILE,
@@ -69,7 +70,7 @@ def write_cache(folder: Path, films: tuple[tuple[str, str, int], ...] = _FILMS) 
     images.tofile(folder / IMAGES_FILE)
     masks.tofile(folder / MASKS_FILE)
     write_table(tuple(rows), folder / TABLE_FILE)
-    about = {"format": FORMAT_VERSION, "grid": 512, "rows": len(films)}
+    about = {"format": FORMAT_OF[Modality.XRAY], "grid": 512, "rows": len(films)}
     (folder / CACHE_FILE).write_text(json.dumps(about))
     return Cache.open(folder)
 

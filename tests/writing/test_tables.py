@@ -53,6 +53,7 @@ def test_record_holds_every_promised_field():
         "path": "a/b.dcm",
         "shape": [4, 6],
         "spacing_mm": [0.5, 0.5],
+        "patient_orientation": None,
         "logit": 0.5,
         "probability": 0.6,
         "positive": True,

@@ -5,7 +5,7 @@ Films are read one at a time, so that memory does not grow with their number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,16 +41,12 @@ class FilmSet:
     table: Path | None = None
     """CSV with image_id and, each optional, patient_id, view, age, sex."""
     where: tuple[str, ...] = ()
-    """Only films whose row in the table says so: COLUMN=VALUE, as in part=test."""
+    """Only films whose row in the table says so: COLUMN=VALUE, or COLUMN=VALUE|VALUE for either."""
 
     def __post_init__(self) -> None:
         if self.mask_grid is not None and self.mask_grid < 1:
             raise UsageError(f"mask_grid must be 1 or more pixels, got {self.mask_grid}")
-        if self.where and self.table is None:
-            raise UsageError("--where chooses films by a table's columns; give --table as well")
-        for condition in self.where:
-            if "=" not in condition.strip("="):
-                raise UsageError(f"--where takes COLUMN=VALUE, got {condition!r}")
+        check_conditions(self.where, self.table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +89,7 @@ def read_labelled_films(films: FilmSet) -> Iterator[LabelledFilm]:
     wanted = _wanted(films, rows, facts)
     left = set(wanted)
     for path in walk([films.images]):
-        if path.suffix.lower() in _NAMED_BY_FILE and strip_image_suffix(path.name) not in wanted:
+        if named_otherwise(path, wanted):
             continue  # no need to read it
         try:
             image = read(path)
@@ -121,26 +117,78 @@ def _wanted(
     """Ids of the films that have truth and meet every condition."""
     chosen = set(rows)
     for condition in films.where:
-        column, _, value = condition.partition("=")
-        if facts and column not in next(iter(facts.values())):
-            known = ", ".join(next(iter(facts.values())))
-            raise DataError(f"{films.table} has no column {column!r}; it has {known}")
-        chosen &= {image_id for image_id, row in facts.items() if row[column] == value}
+        chosen &= ids_meeting(condition, facts, films.table)
     if not chosen:
         conditions = " and ".join(films.where) or "the masks CSV"
         raise DataError(f"no film of {films.masks} is left by {conditions}; check the names")
     return frozenset(chosen)
 
 
+def named_otherwise(path: Path, wanted: Collection[str]) -> bool:
+    """Whether a file is a raster, whose name is its image id, and not one of those wanted."""
+    return path.suffix.lower() in _NAMED_BY_FILE and strip_image_suffix(path.name) not in wanted
+
+
+def ids_meeting(
+    condition: str, facts: dict[str, dict[str, str]], table: Path | None
+) -> frozenset[str]:
+    """Ids of the images whose row in the table meets COLUMN=VALUE or COLUMN=VALUE|VALUE.
+
+    Raises:
+        DataError: the table has no such column.
+    """
+    column, _, values = condition.partition("=")
+    either = values.split("|")
+    if facts and column not in next(iter(facts.values())):
+        known = ", ".join(next(iter(facts.values())))
+        raise DataError(f"{table} has no column {column!r}; it has {known}")
+    return frozenset(image_id for image_id, row in facts.items() if row[column] in either)
+
+
+def check_conditions(where: tuple[str, ...], table: Path | None) -> None:
+    """Refuse conditions without a table, or that are none.
+
+    Raises:
+        UsageError: as said.
+    """
+    if where and table is None:
+        raise UsageError("--where chooses films by a table's columns; give --table as well")
+    for condition in where:
+        if "=" not in condition.strip("="):
+            raise UsageError(f"--where takes COLUMN=VALUE, got {condition!r}")
+
+
 def _labelled(
     image: Image, runs: list[str], mask_grid: int | None, facts: dict[str, str]
 ) -> LabelledFilm:
-    rows, cols = image.shape[0], image.shape[1]
-    drawn = (rows, cols)
+    image_id, shape = image.source.image_id, (image.shape[0], image.shape[1])
+    truth, label = true_mask(image_id, runs, shape, mask_grid)
+    patient = facts.get("patient_id") or image.source.patient_id or image_id
+    return LabelledFilm(image, truth, label, patient, facts)
+
+
+def true_mask(
+    image_id: str, runs: Iterable[str], shape: tuple[int, int], mask_grid: int | None
+) -> tuple[NDArray[np.bool_], bool]:
+    """Decode a film's true mask and bring it to the film's own pixels.
+
+    Args:
+        image_id: for the message.
+        runs: run lengths of its rows; their union is the mask.
+        shape: (rows, cols) of the film.
+        mask_grid: side of the square grid they were drawn on, None for the film's own.
+
+    Returns:
+        bool of ``shape``, and whether the mask as drawn has any pixel.
+
+    Raises:
+        DataError: the mask does not fit, or a square grid was given for a film that is not.
+    """
+    drawn = shape
     if mask_grid is not None:
-        if rows != cols:
+        if shape[0] != shape[1]:
             raise DataError(
-                f"image {image.source.image_id} is {rows}×{cols} but its mask grid "
+                f"image {image_id} is {shape[0]}×{shape[1]} but its mask grid "
                 f"{mask_grid}×{mask_grid} is square; give the film at its own proportions"
             )
         drawn = (mask_grid, mask_grid)
@@ -148,11 +196,10 @@ def _labelled(
         mask = rle.decode_union(runs, drawn)
     except RunLengthError as error:
         raise DataError(
-            f"image {image.source.image_id}: the true mask does not fit {drawn[0]}×{drawn[1]} "
+            f"image {image_id}: the true mask does not fit {drawn[0]}×{drawn[1]} "
             f"pixels: {error}; say the grid it was drawn on with --mask-grid"
         ) from error
-    patient = facts.get("patient_id") or image.source.patient_id or image.source.image_id
-    return LabelledFilm(image, bring_mask(mask, (rows, cols)), bool(mask.any()), patient, facts)
+    return bring_mask(mask, shape), bool(mask.any())
 
 
 def bring_mask(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from pneumoseg.study import Image, Source, Units
 MAX_INFLATED_BYTES = 1 << 30
 """What a deflated data set may grow to; deflate shrinks zeros a thousandfold."""
 MAX_NOTES = 8
-_USABLE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+USABLE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 """A UID has digits and dots; letters are met. An id becomes a file name, so a path is refused."""
 _META_OFFSET = 132
 """Preamble and ``DICM``; the group length element of 12 bytes follows, PS3.10 7.1."""
@@ -45,7 +45,7 @@ def read_dicom(content: bytes, path: Path) -> Image:
     """
     notes: list[str] = []
     with quiet() as messages:
-        dataset = _parse(content)
+        dataset = parse(content)
         check_kind(dataset)
         check_chest(dataset, notes)
         check_frontal(dataset, notes)
@@ -58,7 +58,12 @@ def read_dicom(content: bytes, path: Path) -> Image:
     return Image(pixels=pixels, units=Units.UNIT_INTERVAL, spacing_mm=spacing_mm, source=source)
 
 
-def _parse(content: bytes) -> Dataset:
+def parse(content: bytes) -> Dataset:
+    """Parse a whole file, with or without preamble and meta header.
+
+    Raises:
+        InputError: ``damaged``, ``truncated`` or ``too-large``.
+    """
     _check_inflated_size(content)
     with fenced_dicom("the DICOM header cannot be read"):
         dataset = pydicom.dcmread(io.BytesIO(content), force=True)
@@ -112,7 +117,7 @@ def _spacing(dataset: Dataset, notes: list[str]) -> tuple[float, float] | None:
 def _source(dataset: Dataset, path: Path, notes: list[str], messages: list[str]) -> Source:
     meta = getattr(dataset, "file_meta", Dataset())
     sop_instance_uid = text(dataset, "SOPInstanceUID") or text(meta, "MediaStorageSOPInstanceUID")
-    is_usable = _USABLE_ID.fullmatch(sop_instance_uid) is not None
+    is_usable = USABLE_ID.fullmatch(sop_instance_uid) is not None
     if not is_usable:
         notes.append("SOPInstanceUID is missing or malformed: the file's name is the image's id")
     orientation = texts(dataset, "PatientOrientation")

@@ -62,16 +62,26 @@ def _padding(
     domain: NDArray[np.int64], stored: StoredPixels, dataset: Dataset, notes: list[str]
 ) -> NDArray[np.bool_]:
     """Which values are padding: PixelPaddingValue up to PixelPaddingRangeLimit, both included."""
+    ends = padding_range(dataset, stored, notes)
+    if ends is None:
+        return np.zeros(domain.shape, dtype=np.bool_)
+    return np.asarray((domain >= ends[0]) & (domain <= ends[1]))
+
+
+def padding_range(
+    dataset: Dataset, stored: StoredPixels, notes: list[str]
+) -> tuple[int, int] | None:
+    """Lowest and highest stored value that are padding (PS3.3 C.7.5.1.1.2), None without one."""
     value = whole(dataset, "PixelPaddingValue")
     if value is None:
-        return np.zeros(domain.shape, dtype=np.bool_)
+        return None
     limit = whole(dataset, "PixelPaddingRangeLimit")
     ends = [_in_range(v, stored) for v in (value, value if limit is None else limit)]
     if None in ends:
         notes.append(f"PixelPaddingValue {value} does not fit {stored.bits} bits: ignored")
-        return np.zeros(domain.shape, dtype=np.bool_)
+        return None
     low, high = sorted(e for e in ends if e is not None)
-    return np.asarray((domain >= low) & (domain <= high))
+    return low, high
 
 
 def _in_range(value: int, stored: StoredPixels) -> int | None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pneumoseg.errors import InputError
 from pneumoseg.reading.dicom import read_dicom
@@ -19,7 +23,7 @@ _REFUSALS: dict[Format, tuple[str, str]] = {
     Format.ARCHIVE: ("archive", "this is an archive; unpack it and give the folder"),
     Format.DOCUMENT: (
         "document",
-        "this is a text or office document; give DICOM, PNG, JPEG, WebP or TIFF",
+        "this is a text or office document; give DICOM, PNG, JPEG, WebP, TIFF or NIfTI",
     ),
     Format.JPEG_2000: (
         "unknown-format",
@@ -27,7 +31,7 @@ _REFUSALS: dict[Format, tuple[str, str]] = {
     ),
     Format.UNKNOWN: (
         "unknown-format",
-        "this is no format read here; give DICOM, PNG, JPEG, WebP or TIFF",
+        "this is no format read here; give DICOM, PNG, JPEG, WebP, TIFF or NIfTI",
     ),
 }
 
@@ -52,37 +56,77 @@ def read(path: str | Path) -> Image:
     """
     path = Path(path)
     content, found = _load(path)
-    if found in _REFUSALS:
-        code, message = _REFUSALS[found]
-        raise InputError(message, code=code)
+    if found is Format.NIFTI:
+        raise InputError(
+            "this is NIfTI, a volume; a chest X-ray (DICOM, PNG, JPEG, WebP, TIFF) is expected",
+            code="not-an-xray",
+        )
     if found is Format.DICOM:
         return read_dicom(content, path)
     return read_raster(content, path)
 
 
-def _load(path: Path) -> tuple[bytes, Format]:
-    """The file's bytes and its format; only the head where the format is refused anyway.
+def look(path: Path) -> tuple[bytes, Format]:
+    """The first bytes of a file, and what it is by them.
+
+    Raises:
+        InputError: ``not-a-file``, ``unreadable``, or the file is of no format read here.
+    """
+    with _opened(path) as file:
+        head = file.read(HEAD_BYTES)
+    found = sniff(head)
+    _check_format(found)
+    return head, found
+
+
+def load(path: Path) -> bytes:
+    """The whole of a file.
 
     All of it at once: a damaged length field then cannot ask for more memory than the file has.
+
+    Raises:
+        InputError: ``not-a-file``, ``unreadable`` or ``too-large``.
     """
+    with _opened(path) as file:
+        return _rest(file, b"")
+
+
+def _load(path: Path) -> tuple[bytes, Format]:
+    """The file's bytes and its format; only the head is read where the format is refused."""
+    with _opened(path) as file:
+        head = file.read(HEAD_BYTES)
+        found = sniff(head)
+        _check_format(found)
+        return _rest(file, head), found
+
+
+def _check_format(found: Format) -> None:
+    if found in _REFUSALS:
+        code, message = _REFUSALS[found]
+        raise InputError(message, code=code)
+
+
+def _rest(file: BinaryIO, head: bytes) -> bytes:
+    size = os.fstat(file.fileno()).st_size
+    if size > MAX_FILE_BYTES:
+        raise InputError(
+            f"the file has {size >> 20} MiB; a film has at most {MAX_FILE_BYTES >> 20} MiB",
+            code="too-large",
+        )
+    # No more than the file has: the buffer is taken before it is filled.
+    return head + file.read(max(size - len(head), 0))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a plain file, its troubles turned into InputError."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            if stat.S_ISDIR(status.st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
+            if path.is_dir():
                 list(path.iterdir())  # where it may not be listed, that is the reason to give
             raise InputError("this is a folder, pipe or device; give a file", code="not-a-file")
         with path.open("rb") as file:
-            content = file.read(HEAD_BYTES)
-            found = sniff(content)
-            if found in _REFUSALS:
-                return content, found
-            if status.st_size > MAX_FILE_BYTES:
-                raise InputError(
-                    f"the file has {status.st_size >> 20} MiB; a film has at most "
-                    f"{MAX_FILE_BYTES >> 20} MiB",
-                    code="too-large",
-                )
-            return content + file.read(MAX_FILE_BYTES - len(content)), found
+            yield file
     except OSError as error:
         raise InputError(
             f"the file cannot be opened: {error.strerror or error}; check path and permissions",

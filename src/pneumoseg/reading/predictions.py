@@ -7,21 +7,35 @@ that what is measured is the very table one would submit. Both must speak of the
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.reading.siim_csv import read_columns, read_mask_rows, strip_image_suffix
+from pneumoseg.study import Modality
 
 PREDICTIONS = "predictions.jsonl"
 AGGREGATED = "predictions_aggregated.csv"
 FAILURES = "failures.csv"
+FILM = Modality.XRAY.value
+
+
+@dataclass(frozen=True)
+class OutlinedLesion:
+    """One lesion of a film: its run lengths on the film's grid and its mean probability."""
+
+    run_lengths: str
+    score: float
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the cascade said of one image; ``run_lengths`` is the united mask on ``shape``."""
+    """What the cascade said of one film; ``run_lengths`` is the united mask on ``shape``.
+
+    The fields with a default are None or empty where the record does not say.
+    """
 
     image_id: str
     shape: tuple[int, int]
@@ -31,6 +45,12 @@ class Prediction:
     segmented: bool
     bundle: str
     run_lengths: str
+    lesions: tuple[OutlinedLesion, ...] = ()
+    path: str | None = None
+    spacing_mm: tuple[float, float] | None = None
+    patient_orientation: tuple[str, str] | None = None
+    seconds: float | None = None
+    """Computing time of the film, reading not included."""
 
 
 def read_predictions(folder: Path) -> list[Prediction]:
@@ -95,6 +115,11 @@ def _prediction(line: str, masks: dict[str, list[str]], where: str) -> Predictio
         ) from error
     if not isinstance(record, dict):
         raise DataError(f"{where}: expected a JSON object, got {line.strip()[:40]!r}")
+    if record.get("modality", FILM) != FILM:
+        raise DataError(
+            f"{where}: the run is of {record['modality']!r}; only runs of chest films are compared "
+            "with a CSV of masks"
+        )
     image_id = strip_image_suffix(_field(record, "image_id", str, where))
     if image_id not in masks:
         raise DataError(f"{where}: image {image_id} has no row in {AGGREGATED}; run predict again")
@@ -107,6 +132,11 @@ def _prediction(line: str, masks: dict[str, list[str]], where: str) -> Predictio
         segmented=_field(record, "segmented", bool, where),
         bundle=f"{record.get('bundle', 'unknown')} {record.get('bundle_version', '')}".strip(),
         run_lengths=masks[image_id][0],
+        lesions=_lesions(record, where),
+        path=_optional(record, "path", str, where),
+        spacing_mm=_pair(record, "spacing_mm", (int, float), where),
+        patient_orientation=_pair(record, "patient_orientation", (str,), where),
+        seconds=_seconds(record, where),
     )
 
 
@@ -122,6 +152,39 @@ def _probability(record: dict[str, Any], name: str, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise DataError(f"{where}: field {name!r} must lie in [0, 1], got {value!r}")
     return float(value)
+
+
+def _optional(record: dict[str, Any], name: str, kind: type, where: str) -> Any:
+    return None if record.get(name) is None else _field(record, name, kind, where)
+
+
+def _pair(record: dict[str, Any], name: str, kinds: tuple[type, ...], where: str) -> Any:
+    """Two values of a kind as a tuple, None where the record has none."""
+    value = record.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or any(type(v) not in kinds for v in value):
+        raise DataError(f"{where}: field {name!r} must be two values or null, got {value!r}")
+    if kinds != (str,) and not all(v > 0 for v in value):
+        raise DataError(f"{where}: field {name!r} must be above 0, got {value!r}")
+    return tuple(value)
+
+
+def _seconds(record: dict[str, Any], where: str) -> float | None:
+    value = record.get("seconds")
+    if value is not None and (type(value) not in (int, float) or not 0 <= value < math.inf):
+        raise DataError(f"{where}: field 'seconds' must be 0 or more, got {value!r}")
+    return None if value is None else float(value)
+
+
+def _lesions(record: dict[str, Any], where: str) -> tuple[OutlinedLesion, ...]:
+    value = record.get("lesions", [])
+    if not isinstance(value, list) or not all(isinstance(lesion, dict) for lesion in value):
+        raise DataError(f"{where}: field 'lesions' must be a list of lesions, got {value!r}")
+    return tuple(
+        OutlinedLesion(_field(lesion, "rle", str, where), _probability(lesion, "score", where))
+        for lesion in value
+    )
 
 
 def _shape(record: dict[str, Any], where: str) -> tuple[int, int]:

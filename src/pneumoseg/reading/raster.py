@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,19 @@ _GREY_8, _GREY_16 = ("L", "LA", "La"), ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _COLOUR = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr", "CMYK", "LAB", "HSV")
 
 
+@dataclass(frozen=True, eq=False)
+class GreyPicture:
+    """Grey values as stored.
+
+    Attributes:
+        values: uint8 or uint16, (rows, cols), upright.
+        is_inverted: whether the lowest value is white (16-bit TIFF).
+    """
+
+    values: NDArray[np.integer]
+    is_inverted: bool
+
+
 def read_raster(content: bytes, path: Path) -> Image:
     """Read a grey picture of 8 or 16 bits.
 
@@ -42,6 +56,18 @@ def read_raster(content: bytes, path: Path) -> Image:
             ``unsupported-pixels``, ``too-small``, ``too-large`` or ``constant-image``.
     """
     notes: list[str] = []
+    pixels = unit_interval(read_grey(content, notes), notes)
+    check_contrast(pixels)
+    source = Source(image_id=path.stem, path=path, notes=tuple(notes))
+    return Image(pixels=pixels, units=Units.UNIT_INTERVAL, spacing_mm=None, source=source)
+
+
+def read_grey(content: bytes, notes: list[str]) -> GreyPicture:
+    """Decode a grey picture; ``notes`` receives what had to be decided.
+
+    Raises:
+        InputError: as for :func:`read_raster`, but for ``constant-image``.
+    """
     picture = _open(content)
     with picture:
         _check_frames(picture)
@@ -53,16 +79,18 @@ def read_raster(content: bytes, path: Path) -> Image:
             )
         is_inverted_16 = _is_inverted_16(picture)
         picture_upright = _decode(picture, notes)
-        stored = _stored(picture_upright, notes)
-    brightest = _brightest(stored, notes)
-    pixels = stored.astype(np.float32)
+        return GreyPicture(_stored(picture_upright, notes), is_inverted_16)
+
+
+def unit_interval(picture: GreyPicture, notes: list[str]) -> NDArray[np.float32]:
+    """Brightness in [0, 1], float32 (rows, cols); see :func:`read_raster` for the depth."""
+    brightest = _brightest(picture.values, notes)
+    pixels = picture.values.astype(np.float32)
     pixels /= np.float32(brightest)
-    if is_inverted_16:
+    if picture.is_inverted:
         notes.append("TIFF WhiteIsZero: inverted")
         pixels = np.float32(1.0) - pixels
-    check_contrast(pixels)
-    source = Source(image_id=path.stem, path=path, notes=tuple(notes))
-    return Image(pixels=pixels, units=Units.UNIT_INTERVAL, spacing_mm=None, source=source)
+    return pixels
 
 
 def _open(content: bytes) -> Pillow.Image:

@@ -1,17 +1,23 @@
 """Tells what a file is by its first bytes, never by its name.
 
-Signatures: DICOM PS3.10 7.1, PNG 5.2, JPEG ISO/IEC 10918-1 B.1.1.3, RFC 9649 (WebP), TIFF 6.0.
+Signatures: DICOM PS3.10 7.1, PNG 5.2, JPEG ISO/IEC 10918-1 B.1.1.3, RFC 9649 (WebP), TIFF 6.0,
+NIfTI-1.1 and NIfTI-2 (nifti.nimh.nih.gov), RFC 1952 (gzip).
 """
 
 from __future__ import annotations
 
 import enum
 import string
+import zlib
 from typing import Literal
 
 HEAD_BYTES = 1024
 """How much of a file :func:`sniff` wants to see."""
 PREAMBLE_BYTES = 128
+NIFTI_HEADER_BYTES = 540
+"""Of NIfTI-2; NIfTI-1 has 348."""
+
+GZIP = b"\x1f\x8b"
 
 
 class Format(enum.Enum):
@@ -19,6 +25,7 @@ class Format(enum.Enum):
 
     DICOM = "DICOM"
     RASTER = "PNG, JPEG, WebP or TIFF"
+    NIFTI = "NIfTI"
     EMPTY = "an empty file"
     ARCHIVE = "an archive"
     DOCUMENT = "a document"
@@ -37,7 +44,7 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"\xff\x4f\xff\x51", Format.JPEG_2000),
     (b"PK\x03\x04", Format.ARCHIVE),
     (b"PK\x05\x06", Format.ARCHIVE),
-    (b"\x1f\x8b", Format.ARCHIVE),
+    (GZIP, Format.ARCHIVE),
     (b"BZh", Format.ARCHIVE),
     (b"\xfd7zXZ\0", Format.ARCHIVE),
     (b"7z\xbc\xaf\x27\x1c", Format.ARCHIVE),
@@ -57,6 +64,8 @@ def sniff(head: bytes) -> Format:
         return Format.EMPTY
     if head[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM":
         return Format.DICOM  # before the others: a preamble may hold a TIFF header (dual format)
+    if _is_nifti(inflated(head) or head):
+        return Format.NIFTI
     for signature, found in _SIGNATURES:
         if head.startswith(signature):
             return found
@@ -69,6 +78,24 @@ def sniff(head: bytes) -> Format:
     if head.startswith(_BYTE_ORDER_MARKS) or _is_text(head):
         return Format.DOCUMENT
     return Format.UNKNOWN
+
+
+def inflated(head: bytes) -> bytes:
+    """The first bytes inside a gzip file that begins with ``head``; empty where it is none."""
+    if not head.startswith(GZIP):
+        return b""
+    try:
+        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, NIFTI_HEADER_BYTES)
+    except zlib.error:
+        return b""
+
+
+def _is_nifti(head: bytes) -> bool:
+    """NIfTI-1 and -2, either byte order; the header of a pair with a file of its own, too."""
+    sizes = (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
+    return (348 in sizes and head[344:347] in (b"n+1", b"ni1")) or (
+        540 in sizes and head[4:7] in (b"n+2", b"ni2")
+    )
 
 
 def _is_bare_dicom(head: bytes) -> bool:

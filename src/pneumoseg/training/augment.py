@@ -1,6 +1,8 @@
 """Augmentation of film and mask: one fused affine map plus one lookup table, on the uint8 grid.
 
-Flip is left-right only: a chest X-ray upside down does not exist, one of situs inversus does.
+Flip is left-right only: a chest X-ray upside down does not exist, one of situs inversus does. An
+axial CT slice of a patient lying prone is one upside down, so recipes for CT may ask for both.
+Contrast and brightness are then what another window centre and width do.
 Re-compression as JPEG is part of it on purpose: positives and negatives of the public data went
 through different numbers of JPEG passes, and a classifier must not be able to read that history.
 """
@@ -22,6 +24,8 @@ class AugmentSettings:
 
     flip: float = 0.5
     """Probability of a left-right flip."""
+    flip_vertical: float = 0.0
+    """Probability of an anterior-posterior flip; for axial CT slices alone."""
     rotate_degrees: float = 10.0
     """Largest rotation either way."""
     scale: float = 0.12
@@ -78,6 +82,9 @@ def _draw_affine(settings: AugmentSettings, rng: np.random.Generator) -> NDArray
     affine[:, 2] += rng.uniform(-settings.shift, settings.shift, size=2) * GRID_SIZE
     if rng.random() < settings.flip:
         flip = np.array([[-1.0, 0.0, GRID_SIZE - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        affine = affine @ flip
+    if settings.flip_vertical > 0 and rng.random() < settings.flip_vertical:
+        flip = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, GRID_SIZE - 1.0], [0.0, 0.0, 1.0]])
         affine = affine @ flip
     return affine
 

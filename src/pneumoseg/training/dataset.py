@@ -8,6 +8,9 @@ A cache is a folder that ``pneumoseg prepare`` makes (:mod:`pneumoseg.training.p
   as the sources do: treat it as they are to be treated.
 - ``failures.csv``: films that could not be used, and why.
 - ``cache.json``: format, grid, settings, counts; written last, so that a cache with it is finished.
+
+A cache holds films (format 1) or slices of CT volumes (format 2): the same arrays, shown through
+the window that ``cache.json`` names, and four more columns in the table.
 """
 
 from __future__ import annotations
@@ -24,10 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.preprocess import GRID_SIZE
+from pneumoseg.preprocess import GRID_SIZE, Window
+from pneumoseg.study import Modality
 from pneumoseg.training.splits import PARTS, check_disjoint
 
-FORMAT_VERSION = 1
+FORMAT_OF = {Modality.XRAY: 1, Modality.CT: 2}
+"""Format of a cache by what it holds; a format is read as long as it stands here."""
 IMAGES_FILE = "images.u8"
 MASKS_FILE = "masks.u8"
 TABLE_FILE = "table.csv"
@@ -38,12 +43,12 @@ ROW_BYTES = GRID_SIZE * GRID_SIZE
 
 @dataclass(frozen=True)
 class CacheRow:
-    """One film of the cache: a line of ``table.csv``."""
+    """One film or slice of the cache: a line of ``table.csv``."""
 
     row: int
     """Index into ``images`` and ``masks``."""
     image_id: str
-    """SOPInstanceUID of a DICOM file, the stem of another; unique in a cache."""
+    """SOPInstanceUID of a DICOM file, the stem of another; ``VOLUME_SLICE``; unique in a cache."""
     source: str
     """Name of the source it came from."""
     patient_id: str
@@ -51,7 +56,7 @@ class CacheRow:
     part: str
     """One of ``splits.PARTS``."""
     label: int
-    """1 where the united mask has a pixel on its original grid, else 0."""
+    """1 where the united mask has a pixel on its original grid (a slice: enough air), else 0."""
     label_origin: str
     """``mask``: the source's CSV of masks; ``silver``: a model's low probability."""
     view: str
@@ -66,6 +71,20 @@ class CacheRow:
     """Width of the original film in pixels."""
     file: str
     """Path below the source's image folder."""
+    volume_id: str = ""
+    """CT: the volume that the slice is of."""
+    slice_index: int = -1
+    """CT: place in the volume, 0 nearest the head."""
+    mask_px: int = 0
+    """CT: pleural air in the slice, in pixels of the 512×512 grid."""
+    neighbour_mask_px: int = 0
+    """CT: pleural air in the one of the two adjacent slices that has more, in the same pixels."""
+
+
+COLUMNS = tuple(field.name for field in fields(CacheRow))
+FILM_COLUMNS = COLUMNS[: COLUMNS.index("volume_id")]
+"""What the table of a cache of films has; that of slices has all."""
+_NUMBERS = {"row", "label", "rows", "cols", "slice_index", "mask_px", "neighbour_mask_px"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +118,11 @@ class Cache:
                 f"{folder} is not a finished training cache (it has no {CACHE_FILE}); "
                 "run pneumoseg prepare on it (again): a stopped run goes on where it was"
             )
-        if about.get("format") != FORMAT_VERSION or about.get("grid") != GRID_SIZE:
+        formats = tuple(FORMAT_OF.values())
+        if about.get("format") not in formats or about.get("grid") != GRID_SIZE:
             raise DataError(
                 f"{folder} is a cache of format {about.get('format')} on a grid of "
-                f"{about.get('grid')}; this version reads format {FORMAT_VERSION} on {GRID_SIZE}; "
+                f"{about.get('grid')}; this version reads formats {formats} on {GRID_SIZE}; "
                 "prepare it again"
             )
         rows = read_table(folder / TABLE_FILE)
@@ -122,6 +142,19 @@ class Cache:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def modality(self) -> Modality:
+        """What the cache holds: films, or slices of CT volumes."""
+        return next(kind for kind, number in FORMAT_OF.items() if number == self.about["format"])
+
+    @property
+    def window(self) -> Window | None:
+        """The HU that slices were stored with; None of films."""
+        if self.modality is not Modality.CT:
+            return None
+        window = self.about["settings"]["window"]
+        return Window(float(window["center"]), float(window["width"]))
 
     def part(self, name: str) -> NDArray[np.int64]:
         """Row indices of one part, ascending, int64 (n,); empty when no film is in it.
@@ -168,8 +201,8 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 
 
 def write_table(rows: tuple[CacheRow, ...], path: Path) -> None:
-    """Write ``table.csv``: one column a field of :class:`CacheRow`, in its order."""
-    names = [field.name for field in fields(CacheRow)]
+    """Write ``table.csv``: one column a field of :class:`CacheRow`, those of slices for slices."""
+    names = COLUMNS if any(row.volume_id for row in rows) else FILM_COLUMNS
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(names)
@@ -182,17 +215,19 @@ def read_table(path: Path) -> tuple[CacheRow, ...]:
     Raises:
         DataError: missing, other columns, a word where a number belongs, or rows out of order.
     """
-    names = [field.name for field in fields(CacheRow)]
-    numbers = {"row", "label", "rows", "cols"}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
-            if next(reader, []) != names:
-                raise DataError(f"{path} must have the columns {','.join(names)}")
+            names = tuple(next(reader, []))
+            if names not in (FILM_COLUMNS, COLUMNS):
+                raise DataError(
+                    f"{path} must have the columns {','.join(FILM_COLUMNS)}, and of CT slices "
+                    f"{','.join(COLUMNS[len(FILM_COLUMNS) :])} behind them"
+                )
             rows = [
                 CacheRow(
                     **{
-                        name: int(cell) if name in numbers else cell
+                        name: int(cell) if name in _NUMBERS else cell
                         for name, cell in zip(names, cells, strict=True)
                     }  # type: ignore[arg-type]
                 )

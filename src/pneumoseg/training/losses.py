@@ -1,4 +1,7 @@
-"""The two losses of the seed: focal loss for the classifier, BCE + batch Dice for the segmenter."""
+"""The two losses of the seed: focal loss for the classifier, BCE + batch Dice for the segmenter.
+
+Where the classifier has few films to learn from, their masks can also tell it where to look.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,32 @@ def focal_loss(
     p_of_truth = probability * targets + (1 - probability) * (1 - targets)
     weight = alpha * targets + (1 - alpha) * (1 - targets)
     return (weight * (1 - p_of_truth) ** gamma * cross_entropy).mean()
+
+
+def evidence_loss(cell_logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """How far a classifier's evidence lies from the lesion, on positive films alone.
+
+    A network that ends in mean pooling and one linear layer gives each cell of its last feature map
+    a share of the logit. Their softmax, where the evidence lies, is held against the mask, spread
+    to a distribution over the cells, by cross-entropy. Only the *place* is asked for: adding a
+    number to all cells changes nothing, so that the loss leaves the logit itself to focal loss.
+    In the sense of Ross et al., «Right for the right reasons», IJCAI 2017 (arXiv 1703.03717).
+
+    Args:
+        cell_logits: float (B, 1, H, W), shares of the logit.
+        masks: float 0/1 (B, 1, S, S), S a multiple of H and W.
+
+    Returns:
+        float scalar in nats; 0 where no film has a lesion.
+    """
+    covered = F.adaptive_avg_pool2d(masks.float(), cell_logits.shape[-2:]).flatten(1)  # (B, H*W)
+    total = covered.sum(dim=1)
+    positive = total > 0
+    if not bool(positive.any()):
+        return cell_logits.sum() * 0.0
+    wanted = covered[positive] / total[positive, None]
+    said = F.log_softmax(cell_logits.float().flatten(1)[positive], dim=1)
+    return -(wanted * said).sum(dim=1).mean()
 
 
 def batch_dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

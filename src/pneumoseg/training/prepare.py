@@ -1,4 +1,4 @@
-"""``pneumoseg prepare``: any SIIM mirror's films and masks to one training cache.
+"""``pneumoseg prepare``: any SIIM mirror's films, or CT volumes, and masks to one training cache.
 
 Every file of every source is tried, in a fixed order, by some processes; what became of it goes to
 the journal (:mod:`pneumoseg.training.prepare_journal`), so that a killed run goes on where it was.
@@ -11,25 +11,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pneumoseg import __version__
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.preprocess import GRID_SIZE
-from pneumoseg.reading import walk
+from pneumoseg.preprocess import GRID_SIZE, Window
+from pneumoseg.study import Modality
 from pneumoseg.training.dataset import (
     CACHE_FILE,
     FAILURES_FILE,
-    FORMAT_VERSION,
+    FORMAT_OF,
     IMAGES_FILE,
     MASKS_FILE,
     TABLE_FILE,
@@ -40,8 +35,6 @@ from pneumoseg.training.dataset import (
 from pneumoseg.training.prepare_film import (
     DUPLICATE,
     SourceSettings,
-    SourceTables,
-    prepare_film,
     read_source_tables,
 )
 from pneumoseg.training.prepare_journal import (
@@ -51,15 +44,20 @@ from pneumoseg.training.prepare_journal import (
     Journal,
     Prepared,
 )
+from pneumoseg.training.prepare_pool import prepare_in_order
 from pneumoseg.training.prepare_rows import count, deal, warn, write_failures
+from pneumoseg.training.prepare_source import LabelledSource
+from pneumoseg.training.prepare_volumes import VolumeSourceSettings, read_volume_source
 from pneumoseg.training.splits import Fractions
 
-__all__ = ["PrepareSettings", "SourceSettings", "prepare"]
+__all__ = ["PrepareSettings", "SourceSettings", "VolumeSourceSettings", "prepare"]
 
 SETTINGS_FILE = "prepare-settings.json"
 """What an unfinished cache is made of; removed when it is finished."""
 BATCH = 32
-"""Files between two forced writes to disk: what a kill can cost, about a quarter of a second."""
+"""Rows between two forced writes to disk: what a kill can cost, about a quarter of a second."""
+VOLUMES_AHEAD = 2
+"""Volumes a process may be ahead; films are small enough for a batch."""
 
 _OWN_FILES = (
     CACHE_FILE,
@@ -107,7 +105,7 @@ class PrepareSettings:
 
     out: Path
     """Folder of the cache; made where it is missing."""
-    sources: tuple[SourceSettings, ...]
+    sources: tuple[SourceSettings, ...] = ()
     """The data sets, in the order of their rows; an image id met again later is left out."""
     workers: int = 2
     """Processes that read; 1 reads in this process."""
@@ -115,15 +113,28 @@ class PrepareSettings:
     """Of the deal of patients to parts."""
     fractions: Fractions = Fractions()
     """Shares of the evaluable patients for calibration and test."""
+    volumes: tuple[VolumeSourceSettings, ...] = ()
+    """CT data sets, in place of sources: a cache holds films or slices."""
+    window: Window = field(default_factory=Window)
+    """The HU that CT slices are stored with; it goes onto the bundle's card."""
 
     def __post_init__(self) -> None:
-        names = [source.name for source in self.sources]
+        if self.sources and self.volumes:
+            raise UsageError("a cache holds films (sources) or CT (volumes); make one of each")
+        if self.window.width <= 0:
+            raise UsageError(f"window.width must be positive, got {self.window.width}")
+        names = [films.name for films in self.sources] + [one.name for one in self.volumes]
         if not names or len(set(names)) != len(names):
             raise UsageError(f"expected one source or more, each with its own name, got {names}")
         if self.workers < 1:
             raise UsageError(f"workers must be 1 or more, got {self.workers}")
         if self.seed < 0:
             raise UsageError(f"the seed must be 0 or more, got {self.seed}")
+
+    @property
+    def modality(self) -> Modality:
+        """What the cache will hold."""
+        return Modality.CT if self.volumes else Modality.XRAY
 
 
 def prepare(
@@ -149,20 +160,17 @@ def prepare(
         DataError: ``out`` holds something else or a cache of other settings; a CSV is malformed; no
             file of the sources can be used.
     """
-    tables = [read_source_tables(source) for source in settings.sources]
-    files = [
-        (index, path)
-        for index, source in enumerate(settings.sources)
-        for path in _files_below(source.images)
-    ]
+    sources: list[LabelledSource] = [read_source_tables(films) for films in settings.sources]
+    sources += [read_volume_source(volumes, settings.window) for volumes in settings.volumes]
+    files = [(index, path) for index, source in enumerate(sources) for path in source.files()]
     if _claim(settings, len(files), overwrite=overwrite):
         return Cache.open(settings.out)
     with Journal(settings.out) as journal:
-        _read_all(settings, tables, files, journal, on_progress or _no_progress)
+        _read_all(settings, sources, files, journal, on_progress or _no_progress)
         records = tuple(journal.records)
-    rows = deal(tables, records, settings.fractions, settings.seed)
-    counts = {"files": len(files), **count(tables, records, rows)}
-    warn(tables, counts)
+    rows = deal(sources, records, settings.fractions, settings.seed)
+    counts = {"files": len(files), **count(sources, records, rows)}
+    warn(sources, counts)
     write_table(rows, settings.out / TABLE_FILE)
     write_failures(records, settings.out / FAILURES_FILE)
     about = {**_fingerprint(settings), "software_version": __version__, **counts}
@@ -176,25 +184,18 @@ def _no_progress(done: int, total: int) -> None:
     pass
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """All files of a source's folder, in the fixed order of a walk."""
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder; give the folder that holds the images")
-    return walk([folder])
-
-
 def _fingerprint(settings: PrepareSettings) -> dict[str, Any]:
     """What decides a cache's content: the settings and the bytes of the CSVs, as plain JSON."""
     values = asdict(settings)
-    for key in ("out", "workers"):
+    # A cache of films says nothing of volumes, as those made before there were any.
+    unused = ("sources",) if settings.modality is Modality.CT else ("volumes", "window")
+    for key in ("out", "workers", *unused):
         del values[key]
-    digests = {
-        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
-        for source in settings.sources
-        for path in (source.masks, source.table, source.negatives)
-        if path is not None
-    }
-    wanted = {"format": FORMAT_VERSION, "grid": GRID_SIZE, "settings": values, "sha256": digests}
+    tables = [path for films in settings.sources for path in films.tables]
+    tables += [volumes.table for volumes in settings.volumes if volumes.table is not None]
+    digests = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in tables}
+    number = FORMAT_OF[settings.modality]
+    wanted = {"format": number, "grid": GRID_SIZE, "settings": values, "sha256": digests}
     plain: dict[str, Any] = json.loads(json.dumps(wanted, default=str))
     return plain
 
@@ -250,25 +251,35 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 def _read_all(
     settings: PrepareSettings,
-    tables: list[SourceTables],
+    sources: list[LabelledSource],
     files: list[tuple[int, Path]],
     journal: Journal,
     on_progress: Callable[[int, int], None],
 ) -> None:
-    """Read every file that the journal does not know yet and append what becomes of it."""
-    known = {(record.source, record.file) for record in journal.records}
-    todo = []
+    """Read every file that the journal does not know whole, and append what becomes of it."""
+    folders = [one.images for one in settings.sources] + [one.images for one in settings.volumes]
+    known = Counter((record.source, record.file) for record in journal.records)
+    whole = {(record.source, record.file): record.of_file for record in journal.records}
+    todo, begun = [], []
     for index, path in files:
-        source = settings.sources[index]
-        if (source.name, path.relative_to(source.images).as_posix()) not in known:
+        key = (sources[index].name, path.relative_to(folders[index]).as_posix())
+        if key not in whole or known[key] < whole[key]:
             todo.append((index, path))
+            begun.append(known[key])
     image_ids = {record.image_id for record in journal.records if record.outcome == ROW}
     done = len(files) - len(todo)
     on_progress(done, len(files))
+    arriving = prepare_in_order(
+        sources,
+        todo,
+        workers=settings.workers,
+        ahead=VOLUMES_AHEAD if settings.volumes else BATCH,
+    )
     batch: list[Prepared] = []
-    for number, prepared in enumerate(_in_order(tables, todo, settings.workers), start=1):
-        batch.append(_without_duplicate(prepared, image_ids))
-        if len(batch) == BATCH or number == len(todo):
+    for number, prepared in enumerate(arriving, start=1):
+        # A kill while the journal was written may have left the first records of a volume.
+        batch += [_without_duplicate(one, image_ids) for one in prepared[begun[number - 1] :]]
+        if len(batch) >= BATCH or number == len(todo):
             journal.append(batch)
             batch = []
             on_progress(done + number, len(files))
@@ -283,52 +294,3 @@ def _without_duplicate(prepared: Prepared, image_ids: set[str]) -> Prepared:
         return Prepared(replace(record, outcome=LEFT_OUT, code=DUPLICATE))
     image_ids.add(record.image_id)
     return prepared
-
-
-_worker_tables: list[SourceTables] = []
-"""The labels of all sources, once in every worker process instead of once a task."""
-
-
-def _start_worker(tables: list[SourceTables]) -> None:
-    _worker_tables[:] = tables
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker when the run is killed; it would wait for work for ever otherwise."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(task: tuple[int, Path]) -> Prepared:
-    index, path = task
-    return prepare_film(_worker_tables[index], path)
-
-
-def _in_order(
-    tables: list[SourceTables], todo: Sequence[tuple[int, Path]], workers: int
-) -> Iterator[Prepared]:
-    """Prepare files in some processes; yield in the order asked, a bounded number ahead."""
-    if workers == 1 or len(todo) < BATCH:  # starting processes costs more than a few files
-        for index, path in todo:
-            yield prepare_film(tables[index], path)
-        return
-    context = multiprocessing.get_context("spawn")  # fork is unsafe beside a progress bar's thread
-    with ProcessPoolExecutor(workers, context, _start_worker, (tables,)) as pool:
-        ahead: deque[Future[Prepared]] = deque()
-        try:
-            for task in todo:
-                ahead.append(pool.submit(_work, task))
-                if len(ahead) >= workers * BATCH:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                "a reading process died (out of memory, or a decoder crashed); run prepare again "
-                "to go on from here, with workers = 1 if it happens again"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)

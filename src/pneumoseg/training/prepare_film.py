@@ -6,8 +6,7 @@ every file is read, labelled and brought to the grid on its own, in any process.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,10 +17,12 @@ from numpy.typing import NDArray
 from pneumoseg.errors import DataError, InputError, UsageError
 from pneumoseg.preprocess import GRID_SIZE, mask_to_grid, to_grid
 from pneumoseg.reading import read
-from pneumoseg.reading.siim_csv import read_columns, read_mask_rows
+from pneumoseg.reading.siim_csv import read_mask_rows
 from pneumoseg.rle import decode_union
 from pneumoseg.study import Image, Units
 from pneumoseg.training.prepare_journal import FAILED, LEFT_OUT, ROW, Prepared, Record
+from pneumoseg.training.prepare_source import files_below
+from pneumoseg.training.prepare_tables import cells_by_id, present_columns
 
 IMAGE_ID = "image_id"
 TABLE_COLUMNS = ("patient_id", "split", "view", "age", "sex")
@@ -77,10 +78,15 @@ class SourceSettings:
                 f"negatives_below must lie between 0 and 1, got {self.negatives_below}"
             )
 
+    @property
+    def tables(self) -> list[Path]:
+        """The CSVs that decide its labels."""
+        return [path for path in (self.masks, self.table, self.negatives) if path is not None]
+
 
 @dataclass(frozen=True)
 class SourceTables:
-    """The labels of one source, read.
+    """The labels of one source, read; a :class:`~pneumoseg.training.prepare_source.LabelledSource`.
 
     Attributes:
         mask_rows: image id -> run lengths; empty where the source has no masks.
@@ -92,6 +98,37 @@ class SourceTables:
     mask_rows: Mapping[str, list[str]] = field(default_factory=dict)
     probabilities: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the source."""
+        return self.settings.name
+
+    @property
+    def parts(self) -> str:
+        """Whether patients are dealt, or all train."""
+        return self.settings.parts
+
+    @property
+    def masked(self) -> Set[str]:
+        """Image ids that the CSV of masks names."""
+        return self.mask_rows.keys()
+
+    def files(self) -> list[Path]:
+        """Every file of the folder is tried."""
+        return files_below(self.settings.images)
+
+    def prepare(self, path: Path) -> tuple[Prepared, ...]:
+        """One file, one record."""
+        return (prepare_film(self, path),)
+
+    def may_evaluate(self, record: Record) -> bool:
+        """Only films of the split's word, where one is asked for."""
+        return self.parts == "split" and self.settings.evaluate_on in (None, record.split)
+
+    def is_clear(self, record: Record) -> bool:
+        """A film's label is never in doubt here."""
+        return True
 
 
 def read_source_tables(settings: SourceSettings) -> SourceTables:
@@ -105,11 +142,12 @@ def read_source_tables(settings: SourceSettings) -> SourceTables:
     probabilities = {}
     if settings.negatives is not None:
         column = settings.negatives_column
-        for image_id, cells in _by_image(settings.negatives, (column,)).items():
+        for image_id, cells in cells_by_id(settings.negatives, IMAGE_ID, (column,)).items():
             probabilities[image_id] = _probability(settings.negatives, image_id, cells[column])
     facts = {}
     if settings.table is not None:
-        facts = _by_image(settings.table, _present(settings.table))
+        columns = present_columns(settings.table, TABLE_COLUMNS)
+        facts = cells_by_id(settings.table, IMAGE_ID, columns)
         word = settings.evaluate_on
         if word is not None and all(row.get("split") != word for row in facts.values()):
             raise DataError(
@@ -184,28 +222,6 @@ def _label_and_mask(
         rows = cols = mask_grid
     united = decode_union(runs, (rows, cols))
     return int(united.any()), mask_to_grid(united)
-
-
-def _present(path: Path) -> tuple[str, ...]:
-    """Which of ``TABLE_COLUMNS`` a CSV has."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}; give a CSV file") from error
-    found = {cell.strip().lower() for cell in header}
-    return tuple(name for name in TABLE_COLUMNS if name in found)
-
-
-def _by_image(path: Path, columns: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    """Cells of some columns by image id, white space stripped."""
-    rows: dict[str, dict[str, str]] = {}
-    for line, (image_id, *cells) in read_columns(path, (IMAGE_ID, *columns)):
-        key = image_id.strip()
-        if key in rows:
-            raise DataError(f"{path}, line {line}: image {key} is listed twice; keep one row each")
-        rows[key] = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
-    return rows
 
 
 def _probability(path: Path, image_id: str, cell: str) -> float:

@@ -31,11 +31,12 @@ LEFT_OUT = "left-out"
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one file of a source.
+    """What became of one file of a source, or of one slice of a volume.
 
     ``outcome`` is ``row`` (it is in the cache), ``failed`` (it cannot be used: ``code`` and
     ``message`` say why) or ``left-out`` (readable, but not wanted: ``code`` says why). Unknown
-    words are empty.
+    words are empty. ``of_file`` is how many records the file has in all: one, or one for each slice
+    that was taken of a volume, in their order.
     """
 
     source: str
@@ -53,6 +54,11 @@ class Record:
     sex: str = ""
     rows: int = 0
     cols: int = 0
+    volume_id: str = ""
+    slice_index: int = -1
+    mask_px: int = 0
+    neighbour_mask_px: int = 0
+    of_file: int = 1
 
 
 @dataclass(frozen=True, eq=False)

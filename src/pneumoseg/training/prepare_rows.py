@@ -6,15 +6,17 @@ import csv
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from pneumoseg.errors import DataError
 from pneumoseg.training.dataset import CacheRow
-from pneumoseg.training.prepare_film import SourceTables
 from pneumoseg.training.prepare_journal import FAILED, ROW, Record
+from pneumoseg.training.prepare_source import LabelledSource
 from pneumoseg.training.splits import (
     CALIBRATION,
+    EXCLUDED,
     PARTS,
     TEST,
     Fractions,
@@ -22,6 +24,8 @@ from pneumoseg.training.splits import (
     assign_parts,
 )
 
+_COPIED = tuple(field.name for field in fields(CacheRow) if field.name not in ("row", "part"))
+"""What a row takes over from its record."""
 FAILURE_COLUMNS = ("source", "file", "code", "message")
 SHOWN_REASONS = 3
 """How many files are named when none could be used."""
@@ -30,12 +34,13 @@ logger = logging.getLogger(__name__)
 
 
 def deal(
-    tables: Sequence[SourceTables], records: Sequence[Record], fractions: Fractions, seed: int
+    sources: Sequence[LabelledSource], records: Sequence[Record], fractions: Fractions, seed: int
 ) -> tuple[CacheRow, ...]:
     """Make the cache's rows, in the order of the records, each with its part.
 
     A patient id means the same person in every source: a film of a training source whose patient
-    is evaluated in another source is excluded.
+    is evaluated in another source is excluded. Volumes are dealt source by source, so that every
+    part has its share of each.
 
     Raises:
         DataError: no record is a row.
@@ -49,28 +54,23 @@ def deal(
             f"none of the {len(records)} files of the sources could be used; the first reasons: "
             f"{reasons or 'the folders are empty'}"
         )
-    settings_of = {table.settings.name: table.settings for table in tables}
-    images = []
-    for record in made:
-        source = settings_of[record.source]
-        evaluable = source.parts == "split" and source.evaluate_on in (None, record.split)
-        images.append(SplitImage(record.patient_id, record.label == 1, evaluable))
-    parts = assign_parts(images, fractions, seed)
+    source_of = {source.name: source for source in sources}
+    images = [
+        SplitImage(
+            record.patient_id,
+            record.label == 1,
+            source_of[record.source].may_evaluate(record),
+            record.source if record.volume_id else "",
+        )
+        for record in made
+    ]
+    tested = {record.patient_id for record in made if source_of[record.source].parts == TEST}
+    parts = assign_parts(images, fractions, seed, tested)
     return tuple(
         CacheRow(
             row=number,
-            image_id=record.image_id,
-            source=record.source,
-            patient_id=record.patient_id,
-            part=part,
-            label=record.label,
-            label_origin=record.label_origin,
-            view=record.view,
-            age=record.age,
-            sex=record.sex,
-            rows=record.rows,
-            cols=record.cols,
-            file=record.file,
+            part=part if source_of[record.source].is_clear(record) else EXCLUDED,
+            **{name: getattr(record, name) for name in _COPIED},
         )
         for number, (record, part) in enumerate(zip(made, parts, strict=True))
     )
@@ -87,12 +87,12 @@ def write_failures(records: Sequence[Record], path: Path) -> None:
 
 
 def count(
-    tables: Sequence[SourceTables], records: Sequence[Record], rows: Sequence[CacheRow]
+    sources: Sequence[LabelledSource], records: Sequence[Record], rows: Sequence[CacheRow]
 ) -> dict[str, Any]:
     """Count rows, and what was missing or left out by source, and films and patients by part."""
     return {
         "rows": len(rows),
-        "sources": {table.settings.name: _count_source(table, records, rows) for table in tables},
+        "sources": {source.name: _count_source(source, records, rows) for source in sources},
         "parts": {
             part: {
                 "images": sum(row.part == part for row in rows),
@@ -105,24 +105,24 @@ def count(
 
 
 def _count_source(
-    table: SourceTables, records: Sequence[Record], rows: Sequence[CacheRow]
+    source: LabelledSource, records: Sequence[Record], rows: Sequence[CacheRow]
 ) -> dict[str, Any]:
-    name = table.settings.name
-    own = [record for record in records if record.source == name]
-    met = {record.image_id for record in own}
+    own = [record for record in records if record.source == source.name]
+    met = {record.volume_id or record.image_id for record in own}
     left_out = Counter(record.code for record in own if record.outcome not in (ROW, FAILED))
+    parts = Counter(row.part for row in rows if row.source == source.name)
     return {
-        "files": len(own),
+        "files": len({record.file for record in own}),
         "rows": sum(record.outcome == ROW for record in own),
         "positives": sum(record.outcome == ROW and record.label == 1 for record in own),
         "failed": sum(record.outcome == FAILED for record in own),
         "left_out": dict(sorted(left_out.items())),
-        "masks_without_image": len(table.mask_rows.keys() - met),
-        "by_part": dict(sorted(Counter(row.part for row in rows if row.source == name).items())),
+        "masks_without_image": len(source.masked - met),
+        "by_part": dict(sorted(parts.items())),
     }
 
 
-def warn(tables: Sequence[SourceTables], counts: dict[str, Any]) -> None:
+def warn(sources: Sequence[LabelledSource], counts: dict[str, Any]) -> None:
     """Say what is missing, in one sentence each; what is merely left out is an info."""
     for name, source in counts["sources"].items():
         if source["failed"]:
@@ -139,7 +139,7 @@ def warn(tables: Sequence[SourceTables], counts: dict[str, Any]) -> None:
             )
         for code, number in source["left_out"].items():
             logger.info("source %s: %d files left out: %s", name, number, code)
-    splits = any(table.settings.parts == "split" for table in tables)
+    splits = any(source.parts == "split" for source in sources)
     for part in (CALIBRATION, TEST) if splits else ():
         if not counts["parts"][part]["positives"]:
             logger.warning(

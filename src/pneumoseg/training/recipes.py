@@ -105,6 +105,8 @@ class ClassifierRecipe(Recipe):
     """Focal loss: weight of the positive class."""
     focal_gamma: float = 2.0
     """Focal loss: focusing exponent."""
+    evidence_weight: float = 0.0
+    """Weight of the loss that asks for the evidence to lie on the mask, 0 for none."""
     relu6_until: float = 0.0
     """Share of the training over which ReLU6 slides to SiLU (0.5 with init lite2), 0 for SiLU."""
     target_recall: float = TARGET_RECALL

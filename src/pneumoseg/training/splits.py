@@ -8,7 +8,7 @@ in the cache's table and never drawn again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,8 @@ CALIBRATION = "calibration"
 TEST = "test"
 EXCLUDED = "excluded"
 PARTS = (TRAIN, CALIBRATION, TEST, EXCLUDED)
-"""``excluded``: a film that may not be evaluated on, of a patient who is in calibration or test."""
+"""``excluded``: a film that may not be evaluated on, of a patient who is in calibration or test; a
+CT slice that is neither clearly positive nor clearly negative."""
 
 
 @dataclass(frozen=True)
@@ -50,32 +51,57 @@ class SplitImage:
     """Whether the film shows a pneumothorax."""
     evaluable: bool
     """Whether the film may be calibrated or tested on (its origin has the natural prevalence)."""
+    stratum: str = ""
+    """Patients of each stratum are dealt in the asked fractions; a patient's first image counts."""
 
 
-def assign_parts(images: Sequence[SplitImage], fractions: Fractions, seed: int) -> tuple[str, ...]:
+def assign_parts(
+    images: Sequence[SplitImage],
+    fractions: Fractions,
+    seed: int,
+    test_patients: Collection[str] = (),
+) -> tuple[str, ...]:
     """Deal every film to a part.
 
     Patients with an evaluable film are dealt to calibration, test and train, positives (any
-    evaluable film positive) and negatives each in the asked fractions, rounded to whole patients.
-    Evaluable films follow their patient; other films train, unless their patient is in calibration
-    or test: then they are excluded. The deal depends on the films and the seed, not on their order.
+    evaluable film positive) and negatives of each stratum in the asked fractions, rounded to whole
+    patients. Evaluable films follow their patient; other films train, unless their patient is in
+    calibration or test: then they are excluded. The deal depends on the films and the seed, not on
+    their order.
 
     Args:
         images: all films of the cache.
         fractions: shares of the evaluable patients.
         seed: of the deal, 0 or more.
+        test_patients: are not dealt but tested on.
 
     Returns:
         one of ``PARTS`` for each film, in the order given.
+
+    Raises:
+        DataError: a test patient has no evaluable film.
     """
     has_positive: dict[str, bool] = {}
+    stratum_of: dict[str, str] = {}
     for image in images:
         if image.evaluable:
             has_positive[image.patient] = has_positive.get(image.patient, False) or image.positive
+            stratum_of.setdefault(image.patient, image.stratum)
+    for patient in test_patients:
+        if patient not in has_positive:
+            raise DataError(
+                f"the test patient {patient!r} has no image that may be evaluated on; correct "
+                "test_patients, or the patients in the sources' tables"
+            )
     rng = np.random.default_rng(seed)
-    part_of: dict[str, str] = {}
-    for stratum in (True, False):
-        patients = sorted(name for name, positive in has_positive.items() if positive is stratum)
+    part_of = dict.fromkeys(test_patients, TEST)
+    strata = [(name, kind) for name in sorted(set(stratum_of.values())) for kind in (True, False)]
+    for stratum in strata:
+        patients = sorted(
+            name
+            for name, positive in has_positive.items()
+            if (stratum_of[name], positive) == stratum and name not in part_of
+        )
         dealt = [patients[index] for index in rng.permutation(len(patients))]
         calibration = round(len(dealt) * fractions.calibration)
         # Both roundings may go up: a fraction sum of 1 must not deal a patient twice.

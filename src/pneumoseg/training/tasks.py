@@ -23,7 +23,7 @@ from pneumoseg.training.augment import AugmentSettings, augment
 from pneumoseg.training.dataset import Cache
 from pneumoseg.training.grow import set_silu_share, use_sliding_activations
 from pneumoseg.training.initialise import build_classifier, build_segmenter
-from pneumoseg.training.losses import combo_loss, focal_loss
+from pneumoseg.training.losses import combo_loss, evidence_loss, focal_loss
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe
 
 NORMALISATION = Normalisation()
@@ -32,11 +32,11 @@ NORMALISATION = Normalisation()
 VALIDATION_BATCH = 16
 
 
-class Films(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+class Films(Dataset[tuple[torch.Tensor, ...]]):
     """Augmented films of the cache with what is to be learnt from them.
 
-    Items are float32 (1, size, size) and the target: the label, float32 (1,), or with ``masks`` the
-    mask at the input size, float32 0/1 (1, size, size).
+    Items are float32 (1, size, size), the label, float32 (1,), and with ``masks`` the mask at the
+    input size, float32 0/1 (1, size, size).
     """
 
     def __init__(
@@ -51,16 +51,17 @@ class Films(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
         row = int(self.rows[index])
         # torch seeds each loader process and epoch; numpy's generator hangs on that seed.
         rng = np.random.default_rng(int(torch.randint(0, 2**62, (1,)).item()))
         mask = self.cache.masks[row] if self.masks else None
         film, mask = augment(self.cache.images[row], mask, self.settings, rng)
         tensor = torch.from_numpy(to_tensor(film, self.size, NORMALISATION))
+        label = torch.tensor([float(self.cache.labels[row])])
         if mask is None:
-            return tensor, torch.tensor([float(self.cache.labels[row])])
-        return tensor, torch.from_numpy(mask_to_input(mask, self.size))
+            return tensor, label
+        return tensor, label, torch.from_numpy(mask_to_input(mask, self.size))
 
 
 def mask_to_input(mask: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
@@ -143,15 +144,22 @@ class ClassifierTask:
         """The training part, balanced."""
         rows = _rows(self.cache, "train")
         weights = sampling_weights(self.cache, rows, self.recipe.positive_share, self.recipe)
-        return Films(self.cache, rows, self.recipe, masks=False), torch.from_numpy(weights)
+        masks = self.recipe.evidence_weight > 0
+        return Films(self.cache, rows, self.recipe, masks=masks), torch.from_numpy(weights)
 
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
-        """Focal loss."""
-        films, labels = batch
-        logits = model(films.contiguous(memory_format=torch.channels_last))
-        return focal_loss(
+        """Focal loss, and where the recipe asks for it how far the evidence is from the lesion."""
+        films, labels, *masks = batch
+        films = films.contiguous(memory_format=torch.channels_last)
+        if masks:
+            logits, cells = model(films, evidence=True)
+            elsewhere = self.recipe.evidence_weight * evidence_loss(cells, masks[0])
+        else:
+            logits, elsewhere = model(films), 0.0
+        focal = focal_loss(
             logits, labels, alpha=self.recipe.focal_alpha, gamma=self.recipe.focal_gamma
         )
+        return focal + elsewhere
 
     def set_progress(self, model: nn.Module, progress: float) -> None:
         """Slide from ReLU6 to SiLU where the recipe asks for it."""
@@ -248,7 +256,7 @@ class SegmenterTask:
 
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         """BCE plus Dice over the whole batch."""
-        films, masks = batch
+        films, _, masks = batch
         return combo_loss(model(films.contiguous(memory_format=torch.channels_last)), masks)
 
     def set_progress(self, model: nn.Module, progress: float) -> None:

@@ -101,7 +101,7 @@ def captioned_overlay(
     picture = draw_overlay(image, finding.mask, truth=truth)
     if side_by_side:
         picture = np.concatenate([draw_overlay(image, None), picture], axis=1)
-    return _with_caption(picture, [*_caption(finding, truth), NOTICE])
+    return with_caption(picture, [*_caption(finding, truth), NOTICE])
 
 
 def write_overlay(
@@ -117,7 +117,7 @@ def write_overlay(
     Raises:
         OSError: the file cannot be written.
     """
-    _write_png(
+    write_png(
         path, captioned_overlay(image, finding, truth=truth, side_by_side=side_by_side)[..., ::-1]
     )
 
@@ -130,10 +130,19 @@ def write_mask(path: Path, finding: Finding) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    pixels = np.zeros(finding.shape, dtype=np.uint8)
-    if finding.mask is not None:
-        pixels[finding.mask.pixels] = 255
-    _write_png(path, pixels)
+    write_mask_picture(path, finding.mask, finding.shape)
+
+
+def write_mask_picture(path: Path, mask: Mask | None, shape: tuple[int, ...]) -> None:
+    """Write a mask (rows, cols) as a grey PNG: 255 inside, 0 outside; all 0 where there is none.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    pixels = np.zeros(shape, dtype=np.uint8)
+    if mask is not None:
+        pixels[mask.pixels] = 255
+    write_png(path, pixels)
 
 
 def _display(pixels: NDArray[np.float32], max_side: int) -> NDArray[np.uint8]:
@@ -188,7 +197,7 @@ def _caption(finding: Finding, truth: Mask | None) -> list[str]:
     return lines
 
 
-def _with_caption(picture: NDArray[np.uint8], lines: list[str]) -> NDArray[np.uint8]:
+def with_caption(picture: NDArray[np.uint8], lines: list[str]) -> NDArray[np.uint8]:
     """Put lines of text on a strip under a picture; lines too long for it are cut."""
     width = max(picture.shape[1], 320)  # a tiny film still gets a readable caption
     size = max(12, min(20, width // 48))
@@ -207,8 +216,8 @@ def _with_caption(picture: NDArray[np.uint8], lines: list[str]) -> NDArray[np.ui
     return np.asarray(canvas)
 
 
-def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write grey or BGR pixels whole or not at all."""
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write grey or (blue, green, red) pixels as PNG, whole or not at all."""
     _, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels))
     with whole_file(path) as part:
         part.write_bytes(encoded.tobytes())

@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pneumoseg import rle
 from pneumoseg.study import Finding, Image, Mask
@@ -46,6 +47,8 @@ class ReportRow:
         area_mm2: their area in mm², or None where the spacing is unknown.
         truth: whether there is a pneumothorax, or None where it is not known.
         picture_jpeg: the film with its outlines, a JPEG file.
+        is_ct: whether it is a volume of CT; the areas are then not shown.
+        volume_ml: of the lesions of a CT, None where the spacing is unknown.
     """
 
     name: str
@@ -58,6 +61,8 @@ class ReportRow:
     area_mm2: float | None
     truth: bool | None
     picture_jpeg: bytes
+    is_ct: bool = False
+    volume_ml: float | None = None
 
     @property
     def decision(self) -> str:
@@ -75,9 +80,14 @@ class ReportRow:
 
     @property
     def area(self) -> str:
-        """The area in cm², in pixels where the spacing is unknown, or a dash for none."""
+        """The area in cm², in pixels where the spacing is unknown, or a dash for none.
+
+        Of a CT the volume in mL.
+        """
         if not self.lesions:
             return "–"
+        if self.volume_ml is not None:
+            return f"{self.volume_ml:,.0f}\N{NO-BREAK SPACE}mL"
         if self.area_mm2 is None:
             return f"{self.area_px:,}\N{NO-BREAK SPACE}px"
         return f"{self.area_mm2 / 100.0:.1f}\N{NO-BREAK SPACE}cm²"
@@ -112,9 +122,6 @@ def report_row_of_record(
     picture = draw_overlay(
         image, mask if record["segmented"] else None, truth=true_mask, max_side=THUMBNAIL_SIDE
     )
-    _, jpeg = cv2.imencode(
-        ".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
     return ReportRow(
         name=printable(name or record["image_id"]),
         probability=record["probability"],
@@ -125,8 +132,16 @@ def report_row_of_record(
         area_px=record["area_px"],
         area_mm2=record["area_mm2"],
         truth=bool(truth.area_px) if isinstance(truth, Mask) else truth,
-        picture_jpeg=jpeg.tobytes(),
+        picture_jpeg=jpeg_of(picture),
     )
+
+
+def jpeg_of(picture: NDArray[np.uint8]) -> bytes:
+    """An RGB picture (height, width, 3) as a JPEG file."""
+    _, jpeg = cv2.imencode(
+        ".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    return jpeg.tobytes()
 
 
 def write_report(
@@ -177,7 +192,7 @@ def _page(
 <p class="notice">Research software, not a medical device. Not for diagnosis.</p>
 {_tiles(rows)}
 </header>
-<h2>Films</h2>
+<h2>{_kind(rows)}</h2>
 {_legend(rows)}
 <div class="films">
 {films}
@@ -185,8 +200,8 @@ def _page(
 <h2>Table</h2>
 {_table(rows)}
 {_facts(facts)}
-<footer>Made with pneumoseg, a two-stage cascade that finds pneumothorax in chest X-rays and
-outlines it. Research software, not a medical device.</footer>
+<footer>Made with pneumoseg, a two-stage cascade that finds pneumothorax in chest X-rays
+and chest CT and outlines it. Research software, not a medical device.</footer>
 </main>
 </body>
 </html>
@@ -197,7 +212,7 @@ def _tiles(rows: Sequence[ReportRow]) -> str:
     """The counts on top."""
     known = [row for row in rows if row.truth is not None]
     counts = [
-        ("Films", f"{len(rows)}"),
+        (_kind(rows), f"{len(rows)}"),
         ("Suspected", f"{sum(row.suspected for row in rows)}"),
         ("With an outline", f"{sum(row.lesions > 0 for row in rows)}"),
     ]
@@ -206,9 +221,14 @@ def _tiles(rows: Sequence[ReportRow]) -> str:
         well = [row for row in known if not row.truth]
         found, passed = sum(r.suspected for r in ill), sum(not r.suspected for r in well)
         counts.append(("Pneumothoraces found", f"{found} of {len(ill)}"))
-        counts.append(("Normal films passed", f"{passed} of {len(well)}"))
+        counts.append((f"Normal {_kind(rows).lower()} passed", f"{passed} of {len(well)}"))
     tiles = "".join(f"<div><dt>{name}</dt><dd>{count}</dd></div>" for name, count in counts)
     return f'<dl class="tiles">{tiles}</dl>'
+
+
+def _kind(rows: Sequence[ReportRow]) -> str:
+    """What the rows are."""
+    return "Studies" if any(row.is_ct for row in rows) else "Films"
 
 
 def _legend(rows: Sequence[ReportRow]) -> str:
@@ -237,9 +257,10 @@ def _film(number: int, row: ReportRow) -> str:
 
 def _table(rows: Sequence[ReportRow]) -> str:
     with_truth = any(row.truth is not None for row in rows)
-    columns = ["Study", "Probability", "Decision", "Lesions", "Side", "Area"]
+    size = "Size" if any(row.is_ct for row in rows) else "Area"
+    columns = ["Study", "Probability", "Decision", "Lesions", "Side", size]
     columns += ["Truth", "Outcome"] if with_truth else []
-    numbers = ("Lesions", "Area")
+    numbers = ("Lesions", size)
     head = "".join(
         f'<th scope="col"{_number_class(name in numbers)}>{name}</th>' for name in columns
     )
@@ -308,8 +329,8 @@ def _described(row: ReportRow) -> str:
     """The picture for those who do not see it."""
     truth = {True: " True pneumothorax.", False: " Truly none.", None: ""}[row.truth]
     return (
-        f"Chest X-ray {row.name}: {row.decision.lower()}, probability {row.probability:.2f}, "
-        f"{_lesions(row)}.{truth}"
+        f"Chest {'CT' if row.is_ct else 'X-ray'} {row.name}: {row.decision.lower()}, "
+        f"probability {row.probability:.2f}, {_lesions(row)}.{truth}"
     )
 
 

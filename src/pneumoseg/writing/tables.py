@@ -75,6 +75,9 @@ def finding_record(
         "path": None if source.path is None else printable(str(source.path)),
         "shape": list(finding.shape),
         "spacing_mm": None if spacing is None else list(spacing),
+        "patient_orientation": (
+            None if source.patient_orientation is None else list(source.patient_orientation)
+        ),
         "logit": detection.logit,
         "probability": detection.probability,
         "positive": detection.positive,
@@ -102,7 +105,7 @@ def record_line(record: dict[str, Any]) -> str:
 
 def failure_line(path: Path | str, code: str, message: str) -> str:
     """Write one row of ``failures.csv``: always one physical line, with its line end."""
-    return _csv_line((printable(str(path)), code, printable(" ".join(message.split()))))
+    return csv_line((printable(str(path)), code, printable(" ".join(message.split()))))
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -156,16 +159,16 @@ def write_tables(records: Iterable[dict[str, Any]], aggregated: Path, split: Pat
         split_part.open("w", encoding="utf-8", newline="") as split_file,
         aggregated_part.open("w", encoding="utf-8", newline="") as aggregated_file,
     ):
-        aggregated_file.write(_csv_line(AGGREGATED_HEADER))
-        split_file.write(_csv_line(SPLIT_HEADER))
+        aggregated_file.write(csv_line(AGGREGATED_HEADER))
+        split_file.write(csv_line(SPLIT_HEADER))
         for record in records:
-            aggregated_file.write(_csv_line(aggregated_row(record)))
-            split_file.writelines(_csv_line(row) for row in split_rows(record))
+            aggregated_file.write(csv_line(aggregated_row(record)))
+            split_file.writelines(csv_line(row) for row in split_rows(record))
 
 
 def failures_header() -> str:
     """First line of ``failures.csv``, with its line end."""
-    return _csv_line(FAILURES_HEADER)
+    return csv_line(FAILURES_HEADER)
 
 
 def _lesion_record(lesion: Lesion) -> dict[str, Any]:
@@ -188,7 +191,8 @@ def _encode_small(mask: NDArray[np.bool_]) -> str:
     return f"{int(start) + first * mask.shape[0]} {others}"
 
 
-def _csv_line(cells: Iterable[str]) -> str:
+def csv_line(cells: Iterable[str]) -> str:
+    """Write one row of a CSV, with its line end."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()

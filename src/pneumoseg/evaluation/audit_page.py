@@ -1,0 +1,174 @@
+"""What an audit leaves behind: a JSON file, and a picture made from that file.
+
+Every audit says what it found in the same form: panels of figures, each with its n and interval,
+and sentences that say in words what the figures mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pneumoseg.errors import UsageError
+from pneumoseg.figures import ACCENT, DPI, FAINT, INK, new_sheet
+from pneumoseg.metrics import CONFIDENCE, Figure
+from pneumoseg.writing.whole_file import whole_file
+
+CHANCE = 0.5
+_ROW_INCHES, _PANEL_INCHES, _WIDTH_INCHES = 0.29, 0.75, 9.0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Figures of one kind, on one axis.
+
+    Attributes:
+        title: what is measured, with its unit.
+        figures: one row each.
+        neutral: the value that would mean nothing was found: 0 of a change, 0.5 of an AUROC that
+            should not tell; None where there is none.
+    """
+
+    title: str
+    figures: tuple[Figure, ...]
+    neutral: float | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One audit of one bundle.
+
+    Attributes:
+        name: of the audit and of its two files.
+        bundle: name and version.
+        panels: the figures.
+        sentences: what they say.
+        facts: what was done, in plain values: counts, widths, seeds.
+    """
+
+    name: str
+    bundle: str
+    panels: tuple[Panel, ...]
+    sentences: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; no path, so that two machines' files can be compared."""
+        return {
+            "audit": self.name,
+            "bundle": self.bundle,
+            "interval": f"bootstrap percentile, {CONFIDENCE:.0%}, films of a patient together",
+            "sentences": list(self.sentences),
+            "facts": dict(self.facts),
+            "panels": [
+                {
+                    "title": panel.title,
+                    "neutral": panel.neutral,
+                    "figures": [asdict(figure) for figure in panel.figures],
+                }
+                for panel in self.panels
+            ],
+        }
+
+
+def write_audit(audit: Audit, folder: Path) -> tuple[Path, Path]:
+    """Write ``NAME.json`` and, from what it says, ``NAME.png``; each is there whole or not at all.
+
+    Returns:
+        Both paths.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    record, picture = folder / f"{audit.name}.json", folder / f"{audit.name}.png"
+    text = json.dumps(audit.as_dict(), indent=2, allow_nan=False) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_audit(json.loads(text), picture)
+        with whole_file(record) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
+    return record, picture
+
+
+def draw_audit(report: Mapping[str, Any], path: Path) -> None:
+    """Draw an audit's JSON: a dot and its 95 % interval for every figure, a panel for every kind.
+
+    Args:
+        report: as read from the JSON file.
+        path: PNG to write.
+    """
+    panels: Sequence[Mapping[str, Any]] = report["panels"]
+    rows = [max(1, len(panel["figures"])) for panel in panels]
+    heights = [_PANEL_INCHES + _ROW_INCHES * count for count in rows]
+    sheet = new_sheet(_WIDTH_INCHES, 0.5 + sum(heights))
+    sheet.suptitle(f"Audit «{report['audit']}» of {report['bundle']}", fontsize=11, color=INK)
+    grid = sheet.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
+    for axes, panel in zip(grid[:, 0], panels, strict=True):
+        _draw_panel(axes, panel)
+    with whole_file(path) as temporary:
+        sheet.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def _draw_panel(axes: Any, panel: Mapping[str, Any]) -> None:
+    figures = panel["figures"]
+    axes.set_title(panel["title"], fontsize=10, color=INK, loc="left")
+    if panel["neutral"] is not None:
+        axes.axvline(panel["neutral"], color=FAINT, linewidth=1, linestyle="--", zorder=0)
+    for row, figure in enumerate(figures):
+        if figure["value"] is None:
+            continue
+        if figure["low"] is not None:
+            axes.plot([figure["low"], figure["high"]], [row, row], color=ACCENT, linewidth=2)
+        axes.plot([figure["value"]], [row], "o", color=ACCENT, markersize=5)
+    names = [figure["name"] for figure in figures]
+    axes.set_yticks(range(len(names)), names, fontsize=8, color=INK)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(range(len(names)), [_told(figure) for figure in figures], fontsize=8)
+    right.tick_params(length=0)
+    axes.tick_params(axis="x", labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    right.spines["right"].set_visible(False)
+
+
+def _told(figure: Mapping[str, Any]) -> str:
+    count = f"n {figure['n']}, {figure['n_positive']} positive"
+    if figure["value"] is None:
+        return f"{figure['reason']}; {count}"
+    return f"{interval_text(figure['value'], figure['low'], figure['high'])}; {count}"
+
+
+def interval_text(value: float | None, low: float | None, high: float | None) -> str:
+    """A value with its interval in words: ``0.837 (0.775 to 0.891)``."""
+    if value is None:
+        return "not defined"
+    if low is None or high is None:
+        return f"{value:.3f} (no interval)"
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def said(figure: Figure) -> str:
+    """A figure in a sentence: value, interval, n."""
+    return f"{interval_text(figure.value, figure.low, figure.high)}, n = {figure.n}"
+
+
+def audit_rows(audit: Audit) -> list[tuple[str, ...]]:
+    """All figures as text cells, a header first."""
+    rows: list[tuple[str, ...]] = [
+        ("what", "variant", "value", "95 % interval", "n", "positive", "patients")
+    ]
+    for panel in audit.panels:
+        for figure in panel.figures:
+            value = figure.reason if figure.value is None else f"{figure.value:.3f}"
+            unknown = figure.low is None or figure.high is None
+            interval = "-" if unknown else f"{figure.low:.3f} to {figure.high:.3f}"
+            patients = "unknown" if figure.n_patients is None else str(figure.n_patients)
+            counts = (str(figure.n), str(figure.n_positive), patients)
+            rows.append((panel.title, figure.name, value, interval, *counts))
+    return rows

@@ -1,0 +1,288 @@
+"""Stage one on films and on changed copies of them, and the paired figures that follow.
+
+An audit changes something that is no disease (a tube, a border, a file's history), asks the
+classifier again, and compares film by film. Pairing takes the differences between films out of the
+comparison, so that a few hundred films show a change of a hundredth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pneumoseg import metrics
+from pneumoseg.bundle import Bundle, load_bundle
+from pneumoseg.errors import BundleError, DataError, UsageError
+from pneumoseg.evaluation.labelled_films import FilmSet, LabelledFilm
+from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure, bootstrap_by_patient
+from pneumoseg.preprocess import to_grid, to_tensor
+from pneumoseg.runtime import Network, load_network
+from pneumoseg.study import Image, Modality
+
+ORIGINAL = "as it is"
+"""Name of the unchanged film among its variants."""
+LARGEST_BATCH = 16
+
+Films = NDArray[np.int64]
+Variants = Callable[[LabelledFilm], Mapping[str, NDArray[np.uint8]]]
+"""From a film to changed copies of it on the 512×512 grid, the same names for every film."""
+Progress = Callable[[int], None]
+"""Called with the number of films done."""
+
+
+@dataclass(frozen=True)
+class AuditSettings(FilmSet):
+    """What every audit on labelled films is told."""
+
+    out: Path = Path("outputs/audit")
+    """Folder for the JSON file and the picture."""
+    bundle: str = "cxr"
+    """Shipped bundle by name, or a bundle's folder."""
+    threads: int | None = None
+    """Processor threads of the network; all cores when not given."""
+    seed: int = 0
+    """Seed of everything drawn; the same seed gives the same figures."""
+    repeats: int = BOOTSTRAP_REPEATS
+    """Number of bootstrap resamples."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_draws(self.seed, self.repeats)
+
+
+def check_draws(seed: int, repeats: int) -> None:
+    """Refuse what no bootstrap can be made of.
+
+    Raises:
+        UsageError: a negative seed, or fewer than one resample.
+    """
+    if seed < 0:
+        raise UsageError(f"seed must be 0 or more, got {seed}")
+    if repeats < 1:
+        raise UsageError(f"repeats must be 1 or more, got {repeats}")
+
+
+@dataclass(frozen=True)
+class StageOne:
+    """The classifier of a bundle by itself: an audit of it needs no segmenter."""
+
+    bundle: Bundle
+    network: Network
+
+    @classmethod
+    def load(cls, bundle: str | Path, threads: int | None = None) -> StageOne:
+        """Load the classifier in OpenVINO, f32.
+
+        Raises:
+            BundleError: no such bundle, it is damaged, or it is not made for X-rays.
+        """
+        opened = load_bundle(bundle)
+        opened.require(Modality.XRAY)
+        network = load_network(
+            opened.classifier_path, runtime="openvino", precision="f32", threads=threads
+        )
+        return cls(opened, network)
+
+    def logits(self, grids: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Raw outputs of any number of uint8 grids (512, 512): float64 (n,)."""
+        size, norm = self.network.size, self.bundle.card.normalisation
+        found = [
+            self.network.run(
+                np.stack([to_tensor(grid, size, norm) for grid in grids[i : i + LARGEST_BATCH]])
+            )[:, 0]
+            for i in range(0, len(grids), LARGEST_BATCH)
+        ]
+        logits = np.concatenate(found).astype(np.float64)
+        if not np.isfinite(logits).all():
+            raise BundleError(
+                f"the classifier of {self.bundle.card.name!r} gave a logit that is not a number; "
+                "the bundle cannot be used here"
+            )
+        return logits
+
+    def probabilities(self, logits: ArrayLike) -> NDArray[np.float64]:
+        """The card's calibration: what a reader is shown."""
+        return self.bundle.card.calibration.apply(logits)
+
+    @property
+    def title(self) -> str:
+        """Name and version of the bundle."""
+        return f"{self.bundle.card.name} {self.bundle.card.version}"
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What stage one said of each film and of each changed copy of it.
+
+    Attributes:
+        image_id: (n,) names.
+        patient: (n,) patients, whose films are resampled together.
+        label: bool (n,).
+        logit: variant -> float64 (n,); one of them is ``ORIGINAL``.
+        probability: the same, calibrated.
+    """
+
+    image_id: NDArray[np.str_]
+    patient: NDArray[np.str_]
+    label: NDArray[np.bool_]
+    logit: Mapping[str, NDArray[np.float64]]
+    probability: Mapping[str, NDArray[np.float64]]
+
+    def change(self, variant: str, before: str = ORIGINAL) -> NDArray[np.float64]:
+        """Change of probability of each film, (n,)."""
+        return self.probability[variant] - self.probability[before]
+
+
+def score_films(
+    films: Iterable[LabelledFilm],
+    stage_one: StageOne,
+    variants: Variants,
+    on_progress: Progress | None = None,
+) -> Scores:
+    """Run stage one on films and their variants, one film in memory at a time.
+
+    Args:
+        films: as :func:`pneumoseg.evaluation.labelled_films.read_labelled_films` reads them.
+        stage_one: the classifier.
+        variants: makes the copies; the unchanged film is added under ``ORIGINAL``.
+        on_progress: called after each film.
+
+    Raises:
+        DataError: the films are of one class, so that nothing can be told apart.
+    """
+    names: list[tuple[str, str, bool]] = []
+    logits: dict[str, list[float]] = {}
+    for film in films:
+        copies = {ORIGINAL: to_grid(film.image)[0], **variants(film)}
+        # a change that leaves this film as it is need not be asked about again
+        different = {grid.tobytes(): grid for grid in copies.values()}
+        said = dict(zip(different, stage_one.logits(list(different.values())), strict=True))
+        for variant, grid in copies.items():
+            logits.setdefault(variant, []).append(float(said[grid.tobytes()]))
+        names.append((film.image_id, film.patient_id, film.label))
+        if on_progress is not None:
+            on_progress(len(names))
+    label = np.array([row[2] for row in names], dtype=np.bool_)
+    if label.all() or not label.any():
+        raise DataError(
+            f"an audit needs films with and without pneumothorax, got {int(label.sum())} positive "
+            f"of {label.size}; choose films of both kinds"
+        )
+    logit = {variant: np.array(values) for variant, values in logits.items()}
+    return Scores(
+        image_id=np.array([row[0] for row in names]),
+        patient=np.array([row[1] for row in names]),
+        label=label,
+        logit=logit,
+        probability={name: stage_one.probabilities(values) for name, values in logit.items()},
+    )
+
+
+def film_pixels(image: Image) -> NDArray[np.uint8]:
+    """A film's own pixels in 8 bits (rows, cols): what is written into an image file."""
+    return np.asarray(np.rint(image.pixels * np.float32(255.0)), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Makes figures of films: value, bootstrap interval by patient, and what they count.
+
+    Attributes:
+        label: bool (n,), whether each film is positive.
+        patient: (n,), whose films are resampled together.
+        seed: of the resamples, the same for every figure.
+        repeats: number of resamples.
+    """
+
+    label: NDArray[np.bool_]
+    patient: NDArray[np.str_]
+    seed: int
+    repeats: int
+
+    def figure(
+        self,
+        name: str,
+        statistic: Callable[[Films], float | None],
+        over: NDArray[np.bool_] | None = None,
+        reason: str = "no such film",
+    ) -> Figure:
+        """One figure over the films of ``over`` (all when None).
+
+        Args:
+            name: what it is called.
+            statistic: the figure as a function of film indices, repeats allowed.
+            over: bool (n,): the films it is taken over, and those that are resampled.
+            reason: why it may be undefined.
+        """
+        chosen = np.arange(self.label.size) if over is None else np.flatnonzero(over)
+        value = statistic(chosen) if chosen.size else None
+        low = high = None
+        if value is not None:
+            interval = bootstrap_by_patient(
+                lambda drawn: statistic(chosen[drawn]),
+                self.patient[chosen],
+                np.random.default_rng(self.seed),
+                self.repeats,
+            )
+            low, high = interval.low, interval.high
+        return Figure(
+            name=name,
+            value=value,
+            low=low,
+            high=high,
+            n=int(chosen.size),
+            n_positive=int(self.label[chosen].sum()),
+            n_patients=int(np.unique(self.patient[chosen]).size),
+            unit="patient",
+            reason="" if value is not None else reason,
+        )
+
+    def mean(
+        self, name: str, values: NDArray[np.float64], over: NDArray[np.bool_] | None = None
+    ) -> Figure:
+        """Mean of one value per film (n,)."""
+        return self.figure(name, lambda films: float(values[films].mean()), over)
+
+    def auroc(
+        self,
+        name: str,
+        values: NDArray[np.float64],
+        over: NDArray[np.bool_] | None = None,
+    ) -> Figure:
+        """AUROC of one value per film (n,)."""
+        return self.figure(
+            name,
+            lambda films: metrics.auroc(values[films], self.label[films]),
+            over,
+            "needs positive and negative films",
+        )
+
+    def auroc_change(
+        self, name: str, after: NDArray[np.float64], before: NDArray[np.float64]
+    ) -> Figure:
+        """Difference of two AUROCs of the same films."""
+
+        def difference(films: Films) -> float | None:
+            new = metrics.auroc(after[films], self.label[films])
+            old = metrics.auroc(before[films], self.label[films])
+            return None if new is None or old is None else new - old
+
+        return self.figure(name, difference, None, "needs positive and negative films")
+
+    def telling(self, name: str, after: NDArray[np.float64], before: NDArray[np.float64]) -> Figure:
+        """AUROC of telling changed from unchanged films by a value: 0.5 cannot tell them."""
+
+        def separation(films: Films) -> float | None:
+            pooled = np.concatenate([before[films], after[films]])
+            return metrics.auroc(pooled, np.arange(pooled.size) >= films.size)
+
+        return self.figure(name, separation)
+
+
+def measure(scores: Scores, seed: int, repeats: int) -> Measure:
+    """Figures of scored films."""
+    return Measure(scores.label, scores.patient, seed, repeats)

@@ -1,0 +1,254 @@
+"""Films by side of a split, view, sex, age and size: who is on both sides, who is ill how often."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pneumoseg.evaluation.doctor_duplicates import CERTAIN, Pair
+from pneumoseg.evaluation.doctor_findings import DataFinding, Offender, finding, say
+from pneumoseg.evaluation.doctor_images import FilmFacts
+from pneumoseg.evaluation.doctor_origin import TraceFigure
+from pneumoseg.metrics import CONFIDENCE
+
+FEWEST_FILMS = 20
+"""Films a group needs before its prevalence is compared."""
+TRACES_TELL = 0.65
+"""AUROC whose lower bound says that a label can be had from the file alone."""
+_Z = 1.959963984540054
+_OLDEST = 120
+_AGE_BAND = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A film with all that is said about it; None where unknown."""
+
+    film: FilmFacts
+    patient: str | None
+    label: bool | None
+    side: str | None
+    """Word of the split column that is one of the sides compared."""
+    facts: Mapping[str, str]
+
+    @property
+    def image_id(self) -> str:
+        """Name of the film."""
+        return self.film.image_id
+
+
+@dataclass(frozen=True)
+class Group:
+    """Films with one value of one property."""
+
+    by: str
+    value: str
+    films: int
+    labelled: int
+    positive: int
+    patients: int
+    prevalence: float | None
+    """Share of the labelled films that are positive, with its 95 % interval; films counted."""
+    low: float | None
+    high: float | None
+
+
+def groups_of(cases: Sequence[Case], split_column: str | None) -> tuple[Group, ...]:
+    """Count films, positives and patients by side, view, sex, age band and size."""
+    properties: list[tuple[str, Callable[[Case], str]]] = [
+        ("view", lambda c: (c.facts.get("view") or c.film.view or "").upper()),
+        ("sex", lambda c: c.facts.get("sex", "").upper()),
+        ("age", lambda c: _age_band(c.facts.get("age", ""))),
+        ("size", lambda c: f"{c.film.rows}×{c.film.cols}"),
+    ]
+    if split_column is not None:
+        column = split_column
+        properties.insert(0, (column, lambda c: c.facts.get(column, "")))
+    made = [_group("all", "all", cases)]
+    for name, value_of in properties:
+        by_value: dict[str, list[Case]] = {}
+        for case in cases:
+            by_value.setdefault(value_of(case) or "unknown", []).append(case)
+        if set(by_value) != {"unknown"}:
+            made += [_group(name, value, by_value[value]) for value in sorted(by_value)]
+    return tuple(made)
+
+
+def _age_band(text: str) -> str:
+    """A band of twenty years; DICOM's 045Y is read too."""
+    digits = text.strip().upper().removesuffix("Y")
+    if not digits.isdigit() or int(digits) > _OLDEST:
+        return ""
+    first = int(digits) // _AGE_BAND * _AGE_BAND
+    return f"{first:02d} to {first + _AGE_BAND - 1:02d}"
+
+
+def _group(by: str, value: str, cases: Sequence[Case]) -> Group:
+    labels = [case.label for case in cases if case.label is not None]
+    positive = sum(labels)
+    low, high = wilson(positive, len(labels)) if labels else (None, None)
+    return Group(
+        by=by,
+        value=value,
+        films=len(cases),
+        labelled=len(labels),
+        positive=positive,
+        patients=len({case.patient or case.image_id for case in cases}),
+        prevalence=positive / len(labels) if labels else None,
+        low=low,
+        high=high,
+    )
+
+
+def wilson(positive: int, n: int) -> tuple[float, float]:
+    """95 % score interval of a share (Wilson 1927), n of 1 or more."""
+    share = positive / n
+    spread = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
+    middle, scale = share + _Z**2 / (2 * n), 1 + _Z**2 / n
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+def patient_leaks(cases: Sequence[Case], sides: Sequence[str]) -> list[DataFinding]:
+    """Patients with films on two sides of a split, and how many have no known patient."""
+    by_patient: dict[str, list[Case]] = {}
+    for case in cases:
+        if case.patient is not None and case.side is not None:
+            by_patient.setdefault(case.patient, []).append(case)
+    shared = {p: own for p, own in by_patient.items() if len({c.side for c in own}) > 1}
+    found = []
+    if shared:
+        films = sum(map(len, shared.values()))
+        what = (
+            f"{say(len(shared), 'patient has', 'patients have')} films on both sides of the split "
+            f"({' and '.join(sides)}), {films} films in all"
+        )
+        ranked = sorted(shared.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+        listed = [
+            Offender(p, ", ".join(f"{sum(c.side == s for c in own)} {s}" for s in sides))
+            for p, own in ranked
+        ]
+        found.append(finding("patient-on-both-sides", what, listed))
+    unknown = [Offender(case.image_id) for case in cases if case.patient is None]
+    if unknown:
+        what = f"of {len(unknown)} of {len(cases)} films the patient is not known"
+        found.append(finding("patient-unknown", what, unknown))
+    return found
+
+
+def copies(
+    cases: Sequence[Case], exact: Sequence[Sequence[int]], near: Sequence[Pair]
+) -> list[DataFinding]:
+    """Exact and near copies of one picture, and those that lie on two sides of a split.
+
+    Args:
+        cases: all films.
+        exact: groups of indices with the same pixels.
+        near: pairs of indices; those within an exact group are left to it.
+    """
+    found = []
+    if exact:
+        listed = [
+            Offender(cases[g[0]].image_id, "same as " + ", ".join(cases[k].image_id for k in g[1:]))
+            for g in exact
+        ]
+        what = (
+            say(len(exact), "picture is", "pictures are")
+            + f" there several times, {sum(map(len, exact))} films in all"
+        )
+        found.append(finding("exact-duplicate", what, listed))
+    group_of = {index: number for number, group in enumerate(exact) for index in group}
+    alike = [
+        pair
+        for pair in near
+        if pair.first not in group_of or group_of[pair.first] != group_of.get(pair.second)
+    ]
+    if alike:
+        listed = [_pair_offender(cases, pair) for pair in alike]
+        what = say(len(alike), "pair", "pairs") + " of films nearly alike"
+        found.append(finding("near-duplicate", what, listed))
+    crossing = [
+        Offender(cases[g[0]].image_id, "same as " + ", ".join(cases[k].image_id for k in g[1:]))
+        for g in exact
+        if len({cases[k].side for k in g} - {None}) > 1
+    ]
+    crossing += [
+        _pair_offender(cases, pair)
+        for pair in alike
+        if pair.similarity >= CERTAIN
+        and None not in (sides := {cases[pair.first].side, cases[pair.second].side})
+        and len(sides) > 1
+    ]
+    if crossing:
+        what = (
+            say(len(crossing), "picture is", "pictures are")
+            + " on both sides of the split, under two names"
+        )
+        found.append(finding("picture-on-both-sides", what, crossing))
+    return found
+
+
+def _pair_offender(cases: Sequence[Case], pair: Pair) -> Offender:
+    first, second = cases[pair.first].image_id, cases[pair.second].image_id
+    return Offender(first, f"{pair.similarity:.3f} like {second}, {pair.relation}")
+
+
+def prevalence_findings(
+    groups: Sequence[Group],
+    split_column: str | None,
+    sides: Sequence[str],
+    traces: Sequence[TraceFigure],
+) -> list[DataFinding]:
+    """Groups that differ in prevalence, and whether the file betrays which side a film is on."""
+    found = []
+    for by in dict.fromkeys(group.by for group in groups):
+        comparable = [g for g in groups if g.by == by and g.labelled >= FEWEST_FILMS]
+        if by == split_column:
+            comparable = [g for g in comparable if g.value in sides]
+        rated = sorted(comparable, key=lambda g: -(g.prevalence or 0.0))
+        if len(rated) < 2:
+            continue
+        high, low = rated[0], rated[-1]
+        if high.low is None or low.high is None or high.low <= low.high:
+            continue
+        what = f"prevalence differs by {by}: {_shown(high)}, {_shown(low)}"
+        listed = [Offender(g.value, f"{g.positive} of {g.labelled} positive") for g in rated]
+        if by == split_column:
+            found.append(_origin_finding(what, listed, traces))
+        else:
+            found.append(finding("prevalence-by-group", what, listed))
+    told = [t for t in traces if t.target == "label" and (t.figure.low or 0.0) > TRACES_TELL]
+    if told:
+        what = "traces of the file alone predict the label: " + "; ".join(
+            f"{t.question}: {_told(t)}" for t in told
+        )
+        listed = [Offender(t.question, _told(t)) for t in told]
+        found.append(finding("label-from-traces", what, listed))
+    return found
+
+
+def _origin_finding(
+    what: str, listed: list[Offender], traces: Sequence[TraceFigure]
+) -> DataFinding:
+    """A difference in prevalence is a confound where the file betrays the side within a label."""
+    betrayed = [t for t in traces if t.target == "side" and (t.figure.low or 0.0) > 0.5]
+    if not betrayed:
+        return finding("prevalence-by-origin", what, listed)
+    told = "; ".join(f"{t.question}: {_told(t)}" for t in betrayed)
+    listed = [*listed, *(Offender(t.question, _told(t)) for t in betrayed)]
+    what = f"{what}; and traces of the file tell the sides apart: {told}"
+    return finding("origin-confound", what, listed)
+
+
+def _shown(group: Group) -> str:
+    return f"{group.value} {group.prevalence:.0%} of {group.labelled}"
+
+
+def _told(trace: TraceFigure) -> str:
+    figure = trace.figure
+    interval = (
+        "no interval"
+        if figure.low is None or figure.high is None
+        else f"{CONFIDENCE:.0%} {figure.low:.2f} to {figure.high:.2f}"
+    )
+    return f"AUROC {figure.value:.2f} ({interval}, n {figure.n})"

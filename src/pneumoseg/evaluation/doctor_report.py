@@ -1,0 +1,87 @@
+"""What ``doctor`` found: as a value, as JSON, as a CSV of all images concerned, as a picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pneumoseg.errors import UsageError
+from pneumoseg.evaluation.doctor_findings import LEAKS, SEVERITIES, DataFinding
+from pneumoseg.evaluation.doctor_groups import Group
+from pneumoseg.evaluation.doctor_origin import TraceFigure
+from pneumoseg.evaluation.doctor_picture import draw_doctor
+from pneumoseg.writing.tables import printable
+from pneumoseg.writing.whole_file import whole_file
+
+JSON_FILE, CSV_FILE, PICTURE_FILE = "doctor.json", "doctor.csv", "doctor.png"
+HEADER = ("severity", "code", "rank", "item", "detail")
+
+
+@dataclass(frozen=True)
+class DoctorReport:
+    """What was found in a data set."""
+
+    findings: tuple[DataFinding, ...]
+    """Errors first."""
+    groups: tuple[Group, ...]
+    traces: tuple[TraceFigure, ...]
+    counts: Mapping[str, int]
+    """files, films, labelled, positive, patients, mask_rows, lesions."""
+    sizes: Mapping[str, int]
+    leaks_allowed: bool
+
+    @property
+    def leaks(self) -> tuple[DataFinding, ...]:
+        """Findings for which the split is not to be trusted."""
+        return tuple(found for found in self.findings if found.code in LEAKS)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the split is refused."""
+        return bool(self.leaks) and not self.leaks_allowed
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the same data set gives the same bytes on every machine."""
+        severities = Counter(found.severity for found in self.findings)
+        return {
+            "refused": self.refused,
+            "leaks_allowed": self.leaks_allowed,
+            "counts": dict(self.counts),
+            "severities": {name: severities[name] for name in SEVERITIES},
+            "findings": [found.as_dict() for found in self.findings],
+            "groups": [asdict(group) for group in self.groups],
+            "traces": [trace.as_dict() for trace in self.traces],
+            "sizes": dict(self.sizes),
+        }
+
+
+def write_report(report: DoctorReport, folder: Path) -> None:
+    """Write picture and table first: the JSON file stands for a finished examination.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    facts = report.as_dict()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_doctor(facts, folder / PICTURE_FILE)
+        with (
+            whole_file(folder / CSV_FILE) as part,
+            part.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(HEADER)
+            for found in report.findings:
+                for rank, offender in enumerate(found.offenders, start=1):
+                    item, detail = printable(offender.item), printable(offender.detail)
+                    writer.writerow((found.severity, found.code, rank, item, detail))
+        with whole_file(folder / JSON_FILE) as part:
+            text = json.dumps(facts, indent=2, allow_nan=False, ensure_ascii=True)
+            part.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error

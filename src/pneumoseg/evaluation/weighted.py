@@ -1,0 +1,127 @@
+"""Figures of weighted images, for many sets of weights at once.
+
+Each function prepares a figure (sorts scores, picks the images it is over) and returns a function
+of the weights (resamples, images) that gives one value a resample, NaN where it is not defined.
+With weights of one they are the figures of :mod:`pneumoseg.metrics`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pneumoseg.evaluation.resampling import WeightedStatistic, Weights
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+def divided(above: Floats, below: Floats) -> Floats:
+    """Quotients, NaN over nothing."""
+    quotient = np.full(above.shape, np.nan)
+    np.divide(above, below, out=quotient, where=below > 0)
+    return quotient
+
+
+def mean_over(values: ArrayLike, over: Bools) -> WeightedStatistic:
+    """Mean of ``values`` (n,) over the images of ``over`` (n,): recall, specificity, mean Dice."""
+    chosen = np.where(over, np.asarray(values, dtype=np.float64), 0.0)
+    count = over.astype(np.float64)
+    return lambda weights: divided(weights @ chosen, weights @ count)
+
+
+def ratio(above: ArrayLike, below: ArrayLike, needs: Bools | None = None) -> WeightedStatistic:
+    """Quotient of two sums over images, each (n,); NaN where no image of ``needs`` was drawn."""
+    top, bottom = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+
+    def statistic(weights: Weights) -> Floats:
+        value = divided(weights @ top, weights @ bottom)
+        if needs is not None:
+            value[weights @ needs.astype(np.float64) == 0] = np.nan
+        return value
+
+    return statistic
+
+
+def f_beta(said: Bools, label: Bools, beta: float) -> WeightedStatistic:
+    """F-measure of decisions (n,) bool, as in :class:`pneumoseg.metrics.ConfusionMatrix`."""
+    weight = beta * beta
+    found = (1.0 + weight) * (said & label)
+    return ratio(found, found + weight * (~said & label) + (said & ~label), needs=label)
+
+
+def difference(first: WeightedStatistic, second: WeightedStatistic) -> WeightedStatistic:
+    """First minus second on the same resamples: a paired interval."""
+    return lambda weights: first(weights) - second(weights)
+
+
+def auroc(scores: ArrayLike, label: Bools, over: Bools | None = None) -> WeightedStatistic:
+    """Area under the ROC curve over the images of ``over``, ties half (Hanley and McNeil 1982)."""
+    ranked = _Ranked(scores, label, over)
+
+    def statistic(weights: Weights) -> Floats:
+        positive, negative = ranked.split(weights)  # (resamples, distinct scores), rising
+        below = np.cumsum(negative, axis=1) - negative
+        wins = (positive * (below + 0.5 * negative)).sum(axis=1)
+        return divided(wins, positive.sum(axis=1) * negative.sum(axis=1))
+
+    return statistic
+
+
+def average_precision(
+    scores: ArrayLike, label: Bools, over: Bools | None = None
+) -> WeightedStatistic:
+    """Area under precision over recall as a sum of steps, tied scores taken together.
+
+    It is scikit-learn's ``average_precision_score``: no straight lines between points, which would
+    promise too much (Davis and Goadrich 2006). Its value by chance is the prevalence.
+    """
+    ranked = _Ranked(scores, label, over)
+
+    def statistic(weights: Weights) -> Floats:
+        positive, negative = (part[:, ::-1] for part in ranked.split(weights))  # falling scores
+        found = np.cumsum(positive, axis=1)
+        precision = np.nan_to_num(divided(found, found + np.cumsum(negative, axis=1)))
+        return divided((positive * precision).sum(axis=1), found[:, -1])
+
+    return statistic
+
+
+class _Ranked:
+    """Images of ``over`` in rising order of score, tied scores in one group."""
+
+    def __init__(self, scores: ArrayLike, label: Bools, over: Bools | None) -> None:
+        values = np.asarray(scores, dtype=np.float64)
+        if values.shape != label.shape:
+            raise ValueError(f"expected one score per label, got {values.shape}, {label.shape}")
+        if not np.isfinite(values).all():
+            raise ValueError("scores must be finite")
+        inside = np.arange(values.size) if over is None else np.flatnonzero(over)
+        order = inside[np.argsort(values[inside], kind="stable")]
+        self._order, self._label = order, label[order]
+        self._starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf) > 0)
+
+    def split(self, weights: Weights) -> tuple[Floats, Floats]:
+        """Weight of the positives and of the negatives at every distinct score."""
+        if not self._order.size:
+            empty = np.zeros((len(weights), 1))
+            return empty, empty
+        sorted_weights = weights[:, self._order]
+        positive = np.add.reduceat(sorted_weights * self._label, self._starts, axis=1)
+        negative = np.add.reduceat(sorted_weights * ~self._label, self._starts, axis=1)
+        return positive, negative
+
+
+def expected_calibration_error(
+    probability: ArrayLike, label: Bools, bins: int
+) -> WeightedStatistic:
+    """Mean distance of said and observed frequency over equal bins (Guo et al. 2017)."""
+    values = np.asarray(probability, dtype=np.float64)
+    place = np.minimum((values * bins).astype(np.int64), bins - 1)
+    gaps = np.zeros((values.size, bins))
+    gaps[np.arange(values.size), place] = values - label
+
+    def statistic(weights: Weights) -> Floats:
+        return divided(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))
+
+    return statistic

@@ -1,0 +1,138 @@
+"""What ``pneumoseg predict`` is asked, and what it tells: settings, progress, summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pneumoseg.errors import UsageError
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """What ``pneumoseg predict`` is asked to do."""
+
+    paths: tuple[Path, ...]
+    """Files and folders; folders are walked, and files told apart by content, not by name."""
+    out: Path = Path("outputs")
+    """Folder for the results; a run that was stopped there is resumed."""
+    bundle: str | None = None
+    """Shipped bundle by name, or another's folder; None: cxr for X-rays, ct for CT."""
+    modality: Literal["auto", "xray", "ct"] = "auto"
+    """What the inputs are; auto: what the bundle is for, else what the first scan says it is."""
+    classifier_threshold: float | None = None
+    """Probability from which a film or slice is suspected; None takes the bundle's."""
+    segmenter_threshold: float | None = None
+    """Probability from which a pixel belongs to the mask; None takes the bundle's."""
+    min_pixels: int | None = None
+    """Smallest lesion kept, in pixels of the 512×512 grid; None takes the bundle's."""
+    min_volume_ml: float | None = None
+    """CT: smallest lesion kept, in mL, where the spacing is known; None takes the bundle's."""
+    window_center: float | None = None
+    """CT pictures: centre in HU of the window they were made with; None: the usual lung window."""
+    window_width: float | None = None
+    """CT pictures: width in HU of that window; given together with its centre."""
+    top_threshold: float | None = None
+    """A film's mask is emptied unless enough pixels reach this (0: never); None: the bundle's."""
+    top_min_pixels: int | None = None
+    """How many pixels of the 512×512 grid must reach top_threshold; None takes the bundle's."""
+    overlays: bool = False
+    """Also write each film with its outlined lesions; of CT, a montage and three planes."""
+    masks: bool = False
+    """Also write each film's mask on its own grid, as PNG (0 and 255); CT masks always are."""
+    batch_size: int = 8
+    """Films or slices the networks take at once; memory grows with it, results do not change."""
+    threads: int | None = None
+    """Processor threads of the networks; None takes all cores."""
+    runtime: str = "openvino"
+    """What runs the networks: openvino, onnxruntime or torch."""
+    precision: str = "f32"
+    """Arithmetic of the networks, recorded in every result."""
+    overwrite: bool = False
+    """Start anew where the folder holds an earlier run, instead of resuming it."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size must be 1 or more, got {self.batch_size}")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads must be 1 or more, got {self.threads}")
+        if (self.window_center is None) != (self.window_width is None):
+            raise UsageError("give window-center and window-width together, or neither")
+        if self.window_width is not None and not self.window_width > 0:
+            raise UsageError(f"window_width must be more than 0 HU, got {self.window_width}")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, after each input; counts include what earlier calls did."""
+
+    done: int
+    total: int
+    failed: int
+    suspected: int
+    path: str
+    share: float = 0.0
+    """Of the input in work, how much is done; it is not counted in ``done``."""
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """What a run's folder now holds; counts include what earlier calls did."""
+
+    read: int
+    failed: int
+    suspected: int
+    with_lesion: int
+    done_before: int
+    """Inputs that an earlier call had finished."""
+    seconds: float
+    """Wall time of this call."""
+    out: Path
+    files: tuple[Path, ...]
+    """The tables, the journal, and the folders of pictures that were asked for."""
+
+    @property
+    def total(self) -> int:
+        """Inputs of the run."""
+        return self.read + self.failed
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether earlier calls had finished every input."""
+        return self.done_before == self.total
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every input was read, 1 when some failed."""
+        return 1 if self.failed else 0
+
+
+def own_results(settings: PredictSettings) -> Callable[[Path], bool]:
+    """Tell the results of this very run from inputs, where they lie among them.
+
+    Returns:
+        A function that is true for a file in the run's own folder, unless it was given by name.
+    """
+    out = settings.out.resolve()
+    given = {path.absolute() for path in settings.paths}
+    inside = any(path.is_dir() and out.is_relative_to(path.resolve()) for path in settings.paths)
+
+    def is_own_result(path: Path) -> bool:
+        return inside and path.absolute() not in given and path.resolve().is_relative_to(out)
+
+    return is_own_result
+
+
+def check_out(settings: PredictSettings) -> None:
+    """Refuse a folder for the results that cannot be one.
+
+    Raises:
+        UsageError: it is a file, or the input folder itself.
+    """
+    out = settings.out
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; give a folder for the results")
+    if any(path.is_dir() and path.resolve() == out.resolve() for path in settings.paths):
+        raise UsageError(f"--out {out} is the input folder itself; give a folder for the results")

@@ -1,0 +1,236 @@
+"""A CSV of predictions is checked row by row: every kind of trouble is planted and found."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pneumoseg import rle
+from pneumoseg.cli import main
+from pneumoseg.errors import DataError, UsageError
+from pneumoseg.evaluation.validate import (
+    ValidateSettings,
+    ValidationReport,
+    draw_validation,
+    run_validate,
+)
+from pneumoseg.evaluation.validate_rows import PROBLEM_CODES
+
+SPLIT = "ImageId,EncodedPixels,lesion,area_px,area_mm2,score,side"
+SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "siim"
+
+
+def write(path: Path, header: str, *rows: str) -> Path:
+    path.write_text("\n".join((header, *rows)) + "\n")
+    return path
+
+
+def check_aggregated(tmp_path: Path, *rows: str, **given: object) -> ValidationReport:
+    path = write(tmp_path / "a.csv", "ImageId,EncodedPixels", *rows)
+    return run_validate(ValidateSettings(path, **given))  # type: ignore[arg-type]
+
+
+def check_split(tmp_path: Path, *rows: str, **given: object) -> ValidationReport:
+    path = write(tmp_path / "s.csv", SPLIT, *rows)
+    return run_validate(ValidateSettings(path, **given))  # type: ignore[arg-type]
+
+
+def found(report: ValidationReport) -> list[tuple[int, str]]:
+    return [(problem.line, problem.code) for problem in report.problems]
+
+
+def ellipse(side: int, height: float = 0.2) -> np.ndarray:
+    rows, cols = np.mgrid[0:side, 0:side] / side
+    return np.asarray(((rows - 0.4) / height) ** 2 + ((cols - 0.5) / 0.1) ** 2 < 1)
+
+
+def test_sound_files_of_both_kinds_pass(tmp_path: Path) -> None:
+    a = check_aggregated(tmp_path, "a,5 2 4 1", "b,-1", grid=10)
+    assert (a.kind, a.rows, a.images, a.is_valid) == ("aggregated", 2, 2, True)
+    s = check_split(
+        tmp_path,
+        "a,5 2,1,2,0.50,0.9,right",
+        "a,11 1,2,1,0.25,0.8,",
+        "b,-1,,,,,",
+        grid=10,
+        pair=tmp_path / "a.csv",
+    )
+    assert (s.kind, s.rows, s.images, s.problems) == ("split", 3, 2, ())
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["a,5 2", "a,9 1"], [(3, "duplicate-row")]),
+        (["a,5 2", "b,5 x"], [(3, "not-whole-numbers")]),
+        (["a,5 2 3"], [(2, "odd-count")]),
+        (["a,5 0"], [(2, "bad-length")]),
+        (["a,-5 2"], [(2, "bad-start")]),
+        (["a,5 4 -2 3"], [(2, "overlapping-runs")]),
+        (["a,98 2"], []),
+        (["a,98 3"], [(2, "outside-grid")]),
+        (["a b,5 2"], [(2, "malformed-id")]),
+        ([",5 2"], [(2, "malformed-id")]),
+        (["a.dcm,5 2"], [(2, "malformed-id")]),
+        (["a,5 2,7"], [(2, "wrong-width")]),
+        (["a,11 5 21 5 31 5 41 5"], [(2, "absolute-starts")]),
+    ],
+)
+def test_rows_of_the_aggregated_kind(
+    tmp_path: Path, rows: list[str], expected: list[tuple[int, str]]
+) -> None:
+    assert found(check_aggregated(tmp_path, *rows, grid=10)) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["a,5 2,2,2,,0.9,"], [(2, "lesion-number")]),
+        (["a,5 2,1,2,,0.9,", "a,11 1,3,1,,0.9,"], [(3, "lesion-number")]),
+        (["a,5 2,1,2,,0.9,", "a,11 1,1,1,,0.9,"], [(3, "lesion-number")]),
+        (["a,5 2,1,2,,0.9,", "a,-1,,,,,"], [(3, "empty-not-alone")]),
+        (["a,-1,,,,,", "a,-1,,,,,"], [(2, "empty-not-alone"), (3, "empty-not-alone")]),
+        (["a,-1,,,,0.3,"], [(2, "empty-with-values")]),
+        (["a,5 2,1,2,,0.9,", "a,6 2,2,2,,0.9,"], [(3, "overlapping-lesions")]),
+        (["a,5 2,1,3,,0.9,"], [(2, "area-mismatch")]),
+        (["a,5 2,1,2,,1.1,"], [(2, "bad-score")]),
+        (["a,5 2,1,2,,nan,"], [(2, "bad-score")]),
+        (["a,5 2,1,2,,0.9,links"], [(2, "bad-side")]),
+        (["a,5 2,1,2,-1,0.9,"], [(2, "bad-area-mm2")]),
+        (["a,5 2,1,2,0.50,0.9,", "a,11 1,2,1,0.75,0.9,"], [(3, "bad-area-mm2")]),
+    ],
+)
+def test_rows_of_the_split_kind(
+    tmp_path: Path, rows: list[str], expected: list[tuple[int, str]]
+) -> None:
+    assert found(check_split(tmp_path, *rows, grid=10)) == expected
+
+
+def test_ids_are_compared_with_those_expected(tmp_path: Path) -> None:
+    ids = write(tmp_path / "ids.csv", "image_id,other", "a,1", "b,1", "c,1")
+    report = check_aggregated(tmp_path, "a,-1", "x,-1", "c,-1", ids=ids)
+    assert [(p.line, p.image_id, p.code) for p in report.problems] == [
+        (0, "b", "missing-id"),
+        (3, "x", "unknown-id"),
+    ]
+
+
+def test_films_give_ids_and_each_its_own_grid(tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for name, shape in (("a", (64, 80)), ("b", (80, 64)), ("c", (64, 64))):
+        rng = np.random.default_rng(0)
+        cv2.imwrite(str(folder / f"{name}.png"), rng.integers(0, 255, shape, dtype=np.uint8))
+    report = check_aggregated(tmp_path, "a,5119 1", "b,5119 2", images=folder)
+    assert found(report) == [(0, "missing-id"), (3, "outside-grid")]
+
+
+def test_sizes_from_a_table(tmp_path: Path) -> None:
+    sizes = write(tmp_path / "sizes.csv", "image_id,rows,cols", "a,10,20", "b,10,10")
+    report = check_aggregated(tmp_path, "a,199 1", "b,199 1", "c,-1", sizes=sizes)
+    assert found(report) == [(3, "outside-grid"), (4, "unknown-id")]
+    ids = write(tmp_path / "ids.csv", "image_id", "a", "b", "c")
+    with pytest.raises(DataError, match="size of 1 of the 3"):
+        check_aggregated(tmp_path, "a,199 1", sizes=sizes, ids=ids)
+
+
+def test_masks_of_a_smaller_grid_are_recognised(tmp_path: Path) -> None:
+    """Runs of a 256 grid fit 512×512; only the distance of the columns gives them away."""
+    small = [f"{name},{rle.encode(ellipse(256, h))}" for name, h in (("a", 0.1), ("b", 0.2))]
+    assert [code for _, code in found(check_aggregated(tmp_path, *small, grid=512))] == [
+        "wrong-grid",
+        "wrong-grid",
+    ]
+    assert check_aggregated(tmp_path, *small, grid=256).is_valid
+
+
+def test_two_lesions_above_each_other_are_no_other_grid(tmp_path: Path) -> None:
+    """Half the distance in one row proves nothing while the other rows agree with the grid."""
+    two = ellipse(256, 0.05) | np.roll(ellipse(256, 0.05), 128, axis=0)
+    rows = [f"a,{rle.encode(two)}"] + [f"{n},{rle.encode(ellipse(256))}" for n in "bc"]
+    assert check_aggregated(tmp_path, *rows, grid=256).is_valid
+
+
+def test_absolute_starts_are_recognised_without_a_grid(tmp_path: Path) -> None:
+    mask = ellipse(64)
+    columns = np.flatnonzero(np.diff(np.concatenate(([0], mask.T.ravel(), [0]))))
+    runs = columns.reshape(-1, 2)
+    text = " ".join(f"{start + 1} {end - start}" for start, end in runs)
+    assert found(check_aggregated(tmp_path, f"a,{text}")) == [(2, "absolute-starts")]
+
+
+def test_a_pair_that_differs(tmp_path: Path) -> None:
+    check_aggregated(tmp_path, "a,5 3", "b,-1", "c,1 1")
+    pair = tmp_path / "a.csv"
+    rows = ["a,5 2,1,2,,0.9,", "a,7 1,2,1,,0.9,", "b,1 1,1,1,,0.9,", "d,-1,,,,,"]
+    report = check_split(tmp_path, *rows, pair=pair)
+    assert [(p.line, p.image_id, p.code) for p in report.problems] == [
+        (0, "c", "pair-differs"),
+        (4, "b", "pair-differs"),
+        (5, "d", "pair-differs"),
+    ]
+    assert "1 px differ" in report.problems[1].message
+    with pytest.raises(DataError, match="same kind"):
+        check_aggregated(tmp_path, "a,5 3", pair=pair)
+
+
+def test_files_tell_all_and_the_picture_comes_from_the_json(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = check_aggregated(tmp_path, *[f"a,{k} 0" for k in range(30)], out=out)
+    facts = json.loads((out / "validate.json").read_text())
+    assert facts == json.loads(json.dumps(report.as_dict()))
+    assert facts["counts"] == {"duplicate-row": 29, "bad-length": 30}
+    with (out / "validate.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 59
+    draw_validation(facts, tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == (out / "validate.png").read_bytes()
+
+
+def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = write(tmp_path / "good.csv", "ImageId,EncodedPixels", "a,5 2")
+    bad = write(tmp_path / "bad.csv", "ImageId,EncodedPixels", "a,5", "b,1 0", "c,7")
+    assert main(["validate", str(good), "--grid", "10"]) == 0
+    assert "no problem found" in capsys.readouterr().out
+    assert main(["validate", str(bad), "--grid", "10", "--shown", "1"]) == 1
+    said = capsys.readouterr().out
+    assert "line 2, a: odd-count" in said
+    assert "and 2 more" in said
+    assert main(["validate", str(tmp_path / "none.csv")]) == 2
+    assert main(["validate", str(good), "--grid", "10", "--images", str(tmp_path)]) == 2
+    other = write(tmp_path / "other.csv", "name,value", "a,1")
+    assert main(["validate", str(other)]) == 2
+
+
+def test_wrong_settings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="1 or more pixels"):
+        ValidateSettings(tmp_path / "a.csv", grid=0)
+    with pytest.raises(DataError, match="no rows"):
+        check_aggregated(tmp_path)
+    with pytest.raises(DataError, match="not area_px"):
+        path = write(tmp_path / "x.csv", "ImageId,EncodedPixels,lesion", "a,-1,")
+        run_validate(ValidateSettings(path))
+
+
+def test_what_was_not_checked_is_said(tmp_path: Path) -> None:
+    assert len(check_aggregated(tmp_path, "a,5 2").not_checked) == 3
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no real masks on this machine")
+def test_the_challenges_own_masks_have_no_trouble_but_several_rows() -> None:
+    """False alarms on 2,021 rows drawn by radiologists would make the check useless."""
+    report = run_validate(ValidateSettings(SHARED / "train-rle.csv", grid=1024))
+    assert {problem.code for problem in report.problems} == {"duplicate-row"}
+    wrong = run_validate(ValidateSettings(SHARED / "train-rle.csv", grid=2048))
+    counted = wrong.as_dict()["counts"]
+    assert counted["wrong-grid"] > 1000
+
+
+def test_every_code_is_in_the_reference() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
+    for code in PROBLEM_CODES:
+        assert f"`{code}`" in text, code
