@@ -114,8 +114,8 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         "Written by `make results` (docs/results.py) from docs/results.json; do not edit. "
-        "Films: NIH ChestX-ray14 (NIH Clinical Center; Wang et al., CVPR 2017). Masks: SIIM- "
-        "ACR Pneumothorax Segmentation challenge 2019. Where nothing else is said, the "
+        "Films: NIH ChestX-ray14 (NIH Clinical Center; Wang et al., CVPR 2017). Masks: "
+        "SIIM-ACR Pneumothorax Segmentation challenge 2019. Where nothing else is said, the "
         "figures come from the test part: `stage1_test` films of patients that were never "
         "trained or calibrated on. Figures of the operating point and of the ablation come "
         "from calibration and test part together, out of fold; the probabilities were "
@@ -129,7 +129,7 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
     for finding in kept["doctor"]:
         yield f"| {finding['severity']} | {_cell(finding['what'])} | {_cell(finding['advice'])} |"
     yield from _section("The report", "report/report/report.json")
-    yield from _table(kept["report"]["figures"])
+    yield from _table(_grouped(kept["report"]["figures"]))
     for stratum in kept["report"]["strata"]:
         yield f"\n**By {stratum['by']}.** {stratum['definition']} {stratum['reason']}\n".rstrip()
         rows = [
@@ -220,6 +220,11 @@ def _table(figures: Any) -> Iterator[str]:
         patients = figure.get("n_patients")
         counts = f"{figure['n']} | {figure['n_positive']} | {'–' if patients is None else patients}"
         yield f"| {_cell(figure['name'])} | {value} | {interval} | {counts} |"
+
+
+def _grouped(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Figures with their group before the name: recall is there at two thresholds."""
+    return [figure | {"name": f"{figure['group']}: {figure['name']}"} for figure in figures]
 
 
 def _cell(text: str) -> str:

@@ -186,6 +186,13 @@ def test_architecture_names_exactly_the_modules_there_are() -> None:
     assert named - there - {"__init__.py"} == set()
 
 
+def test_the_results_page_is_that_of_its_figures() -> None:
+    """docs/results.md was edited by hand, or its figures were measured again without it."""
+    words = [sys.executable, str(ROOT / "docs" / "results.py"), "--check"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def anchors(page: Path) -> set[str]:
     """Anchors that a Markdown viewer makes of a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)

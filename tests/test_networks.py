@@ -29,6 +29,17 @@ def test_one_logit_a_film(classifier: EfficientNetB3Classifier, size: int) -> No
         assert classifier(torch.zeros(2, 1, size, size)).shape == (2, 1)
 
 
+def test_the_cells_of_the_last_map_share_the_logit(classifier: EfficientNetB3Classifier) -> None:
+    """Mean of the shares and the last bias: what the loss on the evidence rests on."""
+    films = torch.randn(2, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        logits, cells = classifier(films, evidence=True)
+        assert cells.shape == (2, 1, 3, 3)
+        assert torch.allclose(logits, classifier(films))
+        bias = classifier.backbone.classifier.bias
+        assert torch.allclose(cells.mean(dim=(1, 2, 3)) + bias, logits[:, 0], atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [64, 96])
 def test_one_logit_a_pixel(segmenter: ConvNeXtTinyUNet, size: int) -> None:
     """The map is as large as the film: a smaller one could not hold a pleural line."""

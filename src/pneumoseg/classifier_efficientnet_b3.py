@@ -7,6 +7,8 @@ trained :mod:`pneumoseg.training.tasks`. Source: Tan and Le, «EfficientNet», I
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from torch import nn
@@ -25,7 +27,7 @@ class EfficientNetB3Classifier(nn.Module):
 
     def __init__(self, *, drop_rate: float = 0.3, drop_path_rate: float = 0.2) -> None:
         super().__init__()
-        self.backbone = timm.create_model(
+        self.backbone: Any = timm.create_model(
             BACKBONE,
             pretrained=False,
             in_chans=1,

@@ -138,7 +138,7 @@ def test_a_bundle_is_derived_with_its_report(site: Path) -> None:
     }
     report = json.loads((site / "derived" / "recalibration.json").read_text())
     assert report["facts"]["asked_recall"]["more_units_needed"] == 44  # 59 less 15
-    assert any("44 more are needed" in sentence for sentence in report["sentences"])
+    assert any("44 more needed" in sentence for sentence in report["sentences"])
     assert (site / "derived" / "recalibration.png").is_file()
     gain = next(f for p in report["panels"] for f in p["figures"] if "fall by" in f["name"])
     assert gain["value"] > 0, "brighter films than the parent expects: a fit must pay"

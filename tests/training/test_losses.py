@@ -7,7 +7,12 @@ import math
 import pytest
 import torch
 
-from pneumoseg.training.losses import batch_dice_loss, combo_loss, focal_loss
+from pneumoseg.training.losses import (
+    batch_dice_loss,
+    combo_loss,
+    evidence_loss,
+    focal_loss,
+)
 
 
 def _logit(p: float) -> float:
@@ -111,3 +116,37 @@ def test_half_precision_is_summed_in_single(loss: object) -> None:
     half = loss(logits, targets)  # type: ignore[operator]
     assert half.dtype == torch.float32
     assert half.item() == pytest.approx(single.item(), rel=1e-6)
+
+
+def _two_masks() -> torch.Tensor:
+    """A lesion over the left upper cell and half of the right upper one, and no lesion."""
+    masks = torch.zeros(2, 1, 4, 4)
+    masks[0, 0, 0:2, 0:2] = 1
+    masks[0, 0, 0:2, 2] = 1
+    return masks
+
+
+def test_evidence_loss_by_hand() -> None:
+    """Wanted 2/3 and 1/3; said by softmax of ln 3, 0, 0, 0: 1/2 and 1/6. The second has no say."""
+    cells = torch.tensor([[math.log(3), 0.0, 0.0, 0.0], [9.0, 0.0, 0.0, 0.0]]).view(2, 1, 2, 2)
+    by_hand = 2 / 3 * -math.log(1 / 2) + 1 / 3 * -math.log(1 / 6)
+    assert evidence_loss(cells, _two_masks()).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_evidence_loss_leaves_the_logit_alone() -> None:
+    """The mean of the cells is the logit: its gradient must be none, or it would fight focal."""
+    cells = torch.randn(2, 1, 2, 2, requires_grad=True)
+    evidence_loss(cells, _two_masks()).backward()
+    assert cells.grad is not None
+    assert cells.grad.sum().item() == pytest.approx(0.0, abs=1e-6)
+    assert evidence_loss(cells + 5, _two_masks()).item() == pytest.approx(
+        evidence_loss(cells, _two_masks()).item(), rel=1e-5
+    )
+
+
+def test_a_batch_of_negatives_has_no_evidence_to_find() -> None:
+    cells = torch.randn(2, 1, 2, 2, requires_grad=True)
+    loss = evidence_loss(cells, torch.zeros(2, 1, 4, 4))
+    loss.backward()
+    assert loss.item() == 0
+    assert cells.grad is not None and not cells.grad.any()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pneumoseg.ct.simulate import SimulateSettings
 from pneumoseg.errors import UsageError
 from pneumoseg.settings import load_settings
 from pneumoseg.training.calibrate import CalibrateSettings
@@ -66,6 +67,7 @@ def test_the_shipped_recipes_can_be_read(path: Path) -> None:
         "train classifier": ClassifierRecipe,
         "train segmenter": SegmenterRecipe,
         "prepare": PrepareSettings,
+        "simulate": SimulateSettings,
         "calibrate": CalibrateSettings,
     }
     kind = next(kinds[name] for name in kinds if f"pneumoseg {name}" in commands[0])

@@ -147,10 +147,35 @@ def test_films_for_the_classifier(cache: Cache) -> None:
 def test_films_for_the_segmenter(cache: Cache) -> None:
     """The square of 128×64 grid pixels is 16×8 at size 64, on film and mask alike."""
     films = Films(cache, cache.part("train"), Recipe(size=64, augment=_STILL), masks=True)
-    tensor, mask = films[0]
+    tensor, label, mask = films[0]
+    assert label.tolist() == [1.0]
     assert mask.shape == (1, 64, 64) and mask.dtype == torch.float32
     assert mask.sum() == 16 * 8 and mask[0, 16:32, 8:16].all()
     assert torch.equal(tensor[0] > 0.9, mask[0] > 0)
+
+
+class _Pointing(nn.Module):
+    """A classifier that finds every film doubtful, and its evidence in the first cell."""
+
+    def forward(
+        self, films: torch.Tensor, evidence: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        logits = torch.zeros(len(films), 1)
+        cells = torch.zeros(len(films), 1, 2, 2)
+        cells[:, :, 0, 0] = np.log(3)
+        return (logits, cells) if evidence else logits
+
+
+def test_the_classifier_learns_where_to_look_if_the_recipe_asks(cache: Cache) -> None:
+    """The lesion lies in the first of four cells, said at 1/2: ln 2 more, times the weight."""
+    recipe = ClassifierRecipe(cache=cache.folder, size=64, augment=_STILL)
+    losses = []
+    for weight in (0.0, 0.5):
+        task = ClassifierTask(replace(recipe, evidence_weight=weight))
+        films, _ = task.training_set()
+        batch = [torch.stack(parts) for parts in zip(films[0], films[1], strict=True)]
+        losses.append(task.loss(_Pointing(), batch).item())
+    assert losses[1] - losses[0] == pytest.approx(0.5 * np.log(2), rel=1e-5)
 
 
 def test_augmentation_follows_torchs_seed(cache: Cache) -> None:

@@ -51,7 +51,8 @@ def evidence_loss(cell_logits: torch.Tensor, masks: torch.Tensor) -> torch.Tenso
     Returns:
         float scalar in nats; 0 where no film has a lesion.
     """
-    covered = F.adaptive_avg_pool2d(masks.float(), cell_logits.shape[-2:]).flatten(1)  # (B, H*W)
+    height, width = cell_logits.shape[-2:]
+    covered = F.adaptive_avg_pool2d(masks.float(), (height, width)).flatten(1)  # (B, H*W)
     total = covered.sum(dim=1)
     positive = total > 0
     if not bool(positive.any()):

@@ -151,15 +151,13 @@ class ClassifierTask:
         """Focal loss, and where the recipe asks for it how far the evidence is from the lesion."""
         films, labels, *masks = batch
         films = films.contiguous(memory_format=torch.channels_last)
-        if masks:
-            logits, cells = model(films, evidence=True)
-            elsewhere = self.recipe.evidence_weight * evidence_loss(cells, masks[0])
-        else:
-            logits, elsewhere = model(films), 0.0
-        focal = focal_loss(
-            logits, labels, alpha=self.recipe.focal_alpha, gamma=self.recipe.focal_gamma
-        )
-        return focal + elsewhere
+        recipe = self.recipe
+        if not masks:
+            logits = model(films)
+            return focal_loss(logits, labels, alpha=recipe.focal_alpha, gamma=recipe.focal_gamma)
+        logits, cells = model(films, evidence=True)
+        focal = focal_loss(logits, labels, alpha=recipe.focal_alpha, gamma=recipe.focal_gamma)
+        return focal + recipe.evidence_weight * evidence_loss(cells, masks[0])
 
     def set_progress(self, model: nn.Module, progress: float) -> None:
         """Slide from ReLU6 to SiLU where the recipe asks for it."""
