@@ -146,6 +146,7 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
     yield from _points(kept)
     yield from _audits(kept)
     yield from _section("Predictive values at other prevalences", "retarget/retarget.json")
+    yield "Intervals: Jeffreys, each patient counted once.\n"
     yield "| prevalence | PPV | 95 % interval | NPV | 95 % interval | suspected |"
     yield "|---|---|---|---|---|---|"
     for row in kept["retarget"]:
