@@ -124,6 +124,7 @@ def _lines(kept: dict[str, Any]) -> Iterator[str]:
         "on phantoms count phantoms. The false alarms of the data set's content rules were "
         "tuned on these same films. Research use only."
     )
+    yield "\nSeconds were taken on two processors busy with other work: trust their ratios at most."
     yield from _section("The data set, before anyone trains", "doctor/doctor.json")
     yield "| severity | finding | what to do |\n|---|---|---|"
     for finding in kept["doctor"]:
