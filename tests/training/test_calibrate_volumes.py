@@ -175,7 +175,11 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
         )
     )  # fmt: skip
     common = {"cache": cache.folder, "init": "scratch", "size": 64, "schedule": _SCHEDULE}
-    classifier = ClassifierRecipe(out=folder / "classifier", **common)  # type: ignore[arg-type]
+    classifier = ClassifierRecipe(
+        out=folder / "classifier",
+        evidence_weight=0.05,
+        **common,  # type: ignore[arg-type]
+    )
     segmenter = SegmenterRecipe(out=folder / "segmenter", **common)  # type: ignore[arg-type]
     settings = CalibrateSettings(
         classifier.out, segmenter.out, cache.folder, folder / "bundle", name="road", version="3",
