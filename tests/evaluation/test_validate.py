@@ -111,6 +111,25 @@ def test_rows_of_the_split_kind(
     assert found(check_split(tmp_path, *rows, grid=10)) == expected
 
 
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        (("2", "5"), []),
+        (("5", "2"), [(3, "lesion-number")]),
+        (("2", "2"), [(3, "lesion-number")]),
+        (("0", "1"), [(2, "lesion-number")]),
+        (("02", "3"), [(2, "lesion-number")]),
+    ],
+)
+def test_lesions_of_a_slice_keep_their_volumes_numbers(
+    tmp_path: Path, numbers: tuple[str, str], expected: list[tuple[int, str]]
+) -> None:
+    """A slice need not show lesion 1 of its volume; a film must."""
+    rows = [f"a,5 2,{numbers[0]},2,,0.9,", f"a,11 1,{numbers[1]},1,,0.9,"]
+    assert found(check_split(tmp_path, *rows, grid=10, slices=True)) == expected
+    assert found(check_split(tmp_path, *rows, grid=10)) != []
+
+
 def test_ids_are_compared_with_those_expected(tmp_path: Path) -> None:
     ids = write(tmp_path / "ids.csv", "image_id,other", "a,1", "b,1", "c,1")
     report = check_aggregated(tmp_path, "a,-1", "x,-1", "c,-1", ids=ids)

@@ -46,6 +46,8 @@ class ValidateSettings:
     """CSV with a column image_id (or ImageId): every image of it must have a row, no other may."""
     pair: Path | None = None
     """The other CSV of the same run: the union of an image's lesions must be its united row."""
+    slices: bool = False
+    """The images are CT slices: a lesion keeps its number in all of its slices."""
     out: Path | None = None
     """Folder for validate.json, validate.csv and validate.png; by default nothing is written."""
     shown: int = 20
@@ -127,8 +129,10 @@ def run_validate(
     ]
     problems += validate_rows.check_ids(table.rows, expected, known)
     problems += validate_rows.check_runs(table.rows, sizes)
-    check = validate_rows.check_split if kind == SPLIT else validate_rows.check_aggregated
-    problems += check(table.rows)
+    if kind == SPLIT:
+        problems += validate_rows.check_split(table.rows, slices=settings.slices)
+    else:
+        problems += validate_rows.check_aggregated(table.rows)
     if other is not None:
         problems += validate_rows.check_pair(table.rows, other.rows, other.path.name)
     report = ValidationReport(

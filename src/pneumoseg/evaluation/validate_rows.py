@@ -34,7 +34,7 @@ PROBLEM_CODES = {
     "outside-grid": "the runs end beyond the image's last pixel",
     "absolute-starts": "starts count from the first pixel and from 1, not from the run before",
     "wrong-grid": "the runs were written on a grid of another height",
-    "lesion-number": "lesions of an image are not numbered 1, 2, 3, ...",
+    "lesion-number": "lesions of an image are not numbered 1, 2, 3, ... (of a slice: upwards)",
     "empty-not-alone": "an image has -1 beside other rows",
     "empty-with-values": "a row of -1 has an area, a score or a side",
     "overlapping-lesions": "two lesions of an image share pixels",
@@ -159,10 +159,17 @@ def check_aggregated(rows: Rows) -> Problems:
             yield Problem(row.line, row.image_id, "duplicate-row", message)
 
 
-def check_split(rows: Rows) -> Problems:
-    """Numbering, emptiness, overlaps, areas, scores and sides of a table of lesions."""
+def check_split(rows: Rows, *, slices: bool = False) -> Problems:
+    """Numbering, emptiness, overlaps, areas, scores and sides of a table of lesions.
+
+    Args:
+        rows: as read.
+        slices: whether the images are slices of CT volumes: a lesion then keeps its number in all
+            of its slices, and a slice need not show every lesion of its volume.
+    """
     for image_id, own in by_image(rows).items():
-        yield from _check_numbering(image_id, own)
+        yield from _check_alone(image_id, own)
+        yield from (_check_slice_numbers if slices else _check_numbering)(image_id, own)
         yield from _check_overlaps(image_id, own)
         for row in own:
             yield from _check_empty_cells(row) if row.is_empty else _check_values(row)
@@ -177,21 +184,32 @@ def by_image(rows: Rows) -> dict[str, list[MaskRow]]:
     return grouped
 
 
-def _check_numbering(image_id: str, rows: list[MaskRow]) -> Problems:
-    number = 0
+def _check_alone(image_id: str, rows: list[MaskRow]) -> Problems:
     for row in rows:
-        if row.is_empty:
-            if len(rows) > 1:
-                message = (
-                    f"-1 beside {len(rows) - 1} other rows of the image; an empty row is alone"
-                )
-                yield Problem(row.line, image_id, "empty-not-alone", message)
-            continue
-        number += 1
+        if row.is_empty and len(rows) > 1:
+            message = f"-1 beside {len(rows) - 1} other rows of the image; an empty row is alone"
+            yield Problem(row.line, image_id, "empty-not-alone", message)
+
+
+def _check_numbering(image_id: str, rows: list[MaskRow]) -> Problems:
+    for number, row in enumerate((row for row in rows if not row.is_empty), start=1):
         said = row.cells["lesion"]
         if said != str(number):
             message = f"lesion is {said!r}, {number} was expected: 1, 2, 3, ... without gaps"
             yield Problem(row.line, image_id, "lesion-number", message)
+
+
+def _check_slice_numbers(image_id: str, rows: list[MaskRow]) -> Problems:
+    last = 0
+    for row in rows:
+        if row.is_empty:
+            continue
+        said = row.cells["lesion"]
+        if not (said.isascii() and said.isdigit() and said == str(int(said)) and int(said) > last):
+            message = f"lesion is {said!r}; a whole number above {last} was expected in this slice"
+            yield Problem(row.line, image_id, "lesion-number", message)
+        else:
+            last = int(said)
 
 
 def _check_overlaps(image_id: str, rows: list[MaskRow]) -> Problems:
