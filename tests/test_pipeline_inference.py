@@ -166,6 +166,28 @@ def test_stage_two_sees_only_the_suspected_and_batches_are_bounded(cascade: Casc
     assert segmenter.batches == []
 
 
+@pytest.mark.parametrize("gate", ["hard", "soft", "off"])
+def test_the_gate(gate: str, bundle: Bundle) -> None:
+    """A square of 900 pixels is not suspected (p 0.22), but the segmenter would outline it.
+
+    Its map is 1 inside: scaled by 0.22 it stays below 0.5 and above 0.2.
+    """
+    image = with_square(film(), (slice(100, 130), slice(50, 80)))
+    strict = Cascade.load(bundle.folder, threads=1, gate=gate).predict(image)
+    lenient = Cascade.load(bundle.folder, threads=1, gate=gate, segmenter_threshold=0.2).predict(
+        image
+    )
+    assert strict.detection.probability == pytest.approx(1 / (1 + math.exp(1.3134)), abs=1e-3)
+    assert not strict.detection.positive
+    areas = [None if one.mask is None else one.mask.area_px for one in (strict, lenient)]
+    assert areas == {"hard": [None, None], "soft": [0, 900], "off": [900, 900]}[gate]
+
+
+def test_an_unknown_gate_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="gate must be hard, soft or off, got 'ajar'"):
+        Cascade.load(bundle.folder, gate="ajar")
+
+
 def test_nothing_in_nothing_out(cascade: Cascade) -> None:
     assert cascade.predict_batch([]) == []
 

@@ -25,9 +25,11 @@ import pytest
 
 from pneumoseg import prediction_batches, rle
 from pneumoseg.errors import InputError, UsageError
+from pneumoseg.pipeline_inference import Film
 from pneumoseg.postprocess import find_lesions
 from pneumoseg.prediction_folder import locked
 from pneumoseg.prediction_run import PredictSettings, run_predict
+from pneumoseg.preprocess import Placement
 from pneumoseg.settings import PipelineConfig
 from pneumoseg.study import Detection, Finding, Provenance
 
@@ -42,23 +44,34 @@ class FakeCascade:
         self.bundle = SimpleNamespace(card=SimpleNamespace(name="fake", version="1"))
         self.predicted: list[str] = []
 
-    def predict_batch(self, images):
-        return [self._predict(image) for image in images]
+    def prepare(self, image):
+        grid = (image.pixels * 255).round().astype(np.uint8)  # no letterbox: the film's own grid
+        placement = Placement.letterbox(*image.shape)
+        return Film(image.source, image.shape, image.spacing_mm, grid, placement)
 
-    def _predict(self, image):
-        self.predicted.append(image.source.image_id)
-        detection = Detection(0.0, float(image.pixels.mean()), self.config.classifier_threshold)
+    def detect(self, grids):
+        threshold = self.config.classifier_threshold
+        return [Detection(0.0, float(grid.mean() / 255), threshold) for grid in grids]
+
+    def passes(self, detection):
+        return detection.positive
+
+    def segment(self, grids):
+        return [np.asarray(grid / 255, dtype=np.float32) for grid in grids]
+
+    def conclude(self, film, detection, probabilities, *, seconds=0.0):
+        self.predicted.append(film.source.image_id)
         mask, lesions = None, ()
-        if detection.positive:
+        if probabilities is not None:
             mask, lesions = find_lesions(
-                image.pixels,
+                probabilities,
                 threshold=0.5,
                 min_area_px=4,
-                spacing_mm=image.spacing_mm,
+                spacing_mm=film.spacing_mm,
                 patient_orientation=None,
             )
         provenance = Provenance("fake", "1", "0", "none", "f32")
-        return Finding(image.source, image.shape, detection, mask, lesions, provenance)
+        return Finding(film.source, film.shape, detection, mask, lesions, provenance)
 
 
 def write_film(path: Path, number: int) -> None:
@@ -187,13 +200,14 @@ from pathlib import Path
 from test_prediction_run import FakeCascade, predict
 
 class Slow(FakeCascade):
-    def predict_batch(self, images):
+    def detect(self, grids):
         time.sleep(0.05)
-        findings = super().predict_batch(images)
+        return super().detect(grids)
+
+    def conclude(self, film, *more, **named):
         with open({log!r}, "a") as log:
-            log.writelines(name + "\\n" for name in self.predicted)
-        self.predicted.clear()
-        return findings
+            log.write(film.source.image_id + "\\n")
+        return super().conclude(film, *more, **named)
 
 predict(Path({inputs!r}), Path({out!r}), cascade=Slow(), masks=True)
 """
@@ -334,13 +348,26 @@ def test_two_runs_into_one_folder_are_refused(inputs, tmp_path):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), cv2.error("bad size"), InputError("no")])
-def test_one_film_that_cannot_be_processed_loses_no_other(inputs, tmp_path, error):
-    class Fragile(FakeCascade):
-        def predict_batch(self, images):
-            if any(image.source.image_id == "film006" for image in images):
-                raise error
-            return super().predict_batch(images)
+@pytest.mark.parametrize("step", ["prepare", "detect", "segment", "conclude"])
+def test_one_film_that_cannot_be_processed_loses_no_other(inputs, tmp_path, step, error):
+    """Breaks if a step that fails for one film of a batch takes the others with it."""
+    bright = 8 + 6  # rows of film006, as no other suspected film has them
 
+    def is_the_one(thing):
+        if isinstance(thing, np.ndarray):
+            return (thing[:, 10] > 200).sum() == bright
+        return thing.source.image_id == "film006"
+
+    class Fragile(FakeCascade):
+        pass
+
+    def fragile(self, first, *more, **named):
+        things = first if isinstance(first, list) else [first]
+        if any(is_the_one(thing) for thing in things):
+            raise error
+        return getattr(FakeCascade, step)(self, first, *more, **named)
+
+    setattr(Fragile, step, fragile)
     summary = predict(inputs, tmp_path / "out", cascade=Fragile())
     assert (summary.read, summary.failed) == (18, 5)
     failed = {Path(row["path"]).stem: row["code"] for row in rows(tmp_path / "out/failures.csv")}
@@ -361,13 +388,16 @@ def test_an_unforeseen_error_of_a_reader_loses_no_other(inputs, tmp_path, monkey
 
 
 def test_a_broken_runtime_stops_the_run_and_a_later_call_goes_on(inputs, tmp_path):
-    """Breaks if a broken runtime marks thousands of good films as failed."""
+    """Breaks if a broken runtime marks thousands of good films as failed, or loses the others."""
 
     class Broken(FakeCascade):
-        def predict_batch(self, images):
-            if len(self.predicted) >= 8:
+        batches = 0
+
+        def detect(self, grids):
+            self.batches += 1
+            if self.batches > 4:
                 raise RuntimeError("device lost")
-            return super().predict_batch(images)
+            return super().detect(grids)
 
     with pytest.raises(RuntimeError, match="device lost"):
         predict(inputs, tmp_path / "out", cascade=Broken())
@@ -376,33 +406,46 @@ def test_a_broken_runtime_stops_the_run_and_a_later_call_goes_on(inputs, tmp_pat
     assert (summary.read, summary.failed) == (19, 4)
 
 
-def test_memory_does_not_grow_with_the_number_of_films(tmp_path, monkeypatch):
-    """Breaks if films, findings or futures pile up: at most two batches and a film may live."""
+@pytest.mark.parametrize(("overlays", "most_images"), [(False, 8 + 2), (True, 4 * (2 + 2 + 1) + 2)])
+def test_memory_does_not_grow_with_the_number_of_films(
+    tmp_path, monkeypatch, overlays, most_images
+):
+    """Breaks if films, findings or futures pile up.
+
+    Without pictures a film's pixels live in the reading threads alone (8 at most, and the two that
+    are being handed over); with them, in the batches that are read, at the networks and unfinished.
+    """
     inputs = make_inputs(tmp_path / "in", 200)
-    images: weakref.WeakSet[object] = weakref.WeakSet()
-    findings: weakref.WeakSet[object] = weakref.WeakSet()
-    most = {"images": 0, "findings": 0}
+    alive = {name: weakref.WeakSet() for name in ("images", "films", "findings")}
+    most = dict.fromkeys(alive, 0)
     original = prediction_batches.read
 
     def counted(path):
         image = original(path)
-        images.add(image)
+        alive["images"].add(image)
         return image
 
     class Counting(FakeCascade):
-        def _predict(self, image):
-            finding = super()._predict(image)
-            findings.add(finding)
+        def prepare(self, image):
+            film = super().prepare(image)
+            alive["films"].add(film)
+            return film
+
+        def conclude(self, *more, **named):
+            finding = super().conclude(*more, **named)
+            alive["findings"].add(finding)
             return finding
 
     def look(_):
-        most["images"] = max(most["images"], len(images))
-        most["findings"] = max(most["findings"], len(findings))
+        for name, living in alive.items():
+            most[name] = max(most[name], len(living))
 
     monkeypatch.setattr(prediction_batches, "read", counted)
-    predict(inputs, tmp_path / "out", cascade=Counting(), on_progress=look)
-    assert most["images"] <= 2 * 4 + 1
-    assert most["findings"] <= 4 + 1
+    predict(inputs, tmp_path / "out", cascade=Counting(), on_progress=look, overlays=overlays)
+    assert most["images"] <= most_images
+    assert most["films"] <= 4 * (2 + 2 + 8) + 2  # read, at the networks, under way
+    assert most["findings"] <= 2
+    assert len(alive["images"]) == 0
 
 
 def test_results_inside_the_input_folder_are_not_inputs(tmp_path):

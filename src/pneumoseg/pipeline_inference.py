@@ -16,6 +16,9 @@ One film takes this road (each step is one line of the code below):
     tensor ── segmenter ──► logits (S, S) ── sigmoid ──► probabilities ── bilinear ──► (rows, cols)
     probabilities ── threshold, top rule ──► mask ── components, smallest dropped ──► lesions
 
+:meth:`Cascade.predict_batch` takes it for a few films, :mod:`pneumoseg.prediction_stages` for many:
+the same steps, each as soon as it has a batch.
+
 Everything that was learnt or measured (weights, sizes, calibration, thresholds) comes from a
 *bundle*; see :mod:`pneumoseg.bundle`. Research use only: not a medical device.
 """
@@ -38,13 +41,42 @@ from pneumoseg.bundle import Bundle, load_bundle
 from pneumoseg.errors import BundleError, InputError
 from pneumoseg.preprocess import Placement
 from pneumoseg.runtime import Network, load_network
-from pneumoseg.settings import PipelineConfig
-from pneumoseg.study import Detection, Finding, Image, Modality, Provenance, Units
+from pneumoseg.settings import Gate, PipelineConfig
+from pneumoseg.study import (
+    Detection,
+    Finding,
+    Image,
+    Lesion,
+    Mask,
+    Modality,
+    Provenance,
+    Source,
+    Units,
+)
 
 __all__ = ["Cascade", "PipelineConfig"]
 
 LARGEST_BATCH = 16
 """Films that go through a network together; longer sequences are cut, so that memory is bounded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """What the stages need of a film; its own pixels may be forgotten.
+
+    Attributes:
+        source: the image's.
+        shape: (rows, cols) of the image.
+        spacing_mm: the image's.
+        grid: uint8 (512, 512), letterboxed.
+        placement: where the image lies on the grid.
+    """
+
+    source: Source
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...] | None
+    grid: NDArray[np.uint8]
+    placement: Placement
 
 
 @dataclass(frozen=True)
@@ -76,6 +108,7 @@ class Cascade:
         min_pixels: int | None = None,
         top_threshold: float | None = None,
         top_min_pixels: int | None = None,
+        gate: Gate | None = None,
     ) -> Cascade:
         """Load a bundle into a runtime: ``Cascade.load("cxr").predict(read("chest.dcm"))``.
 
@@ -89,6 +122,7 @@ class Cascade:
             min_pixels: replaces the card's value, pixels of the 512×512 grid; 0 keeps every lesion.
             top_threshold: replaces the card's value, in [0, 1]; 0 switches the top rule off.
             top_min_pixels: replaces the card's value, pixels of the 512×512 grid; 0 likewise.
+            gate: replaces the card's value: ``hard``, ``soft`` or ``off``.
 
         Raises:
             BundleError: no such bundle, or it is damaged.
@@ -102,6 +136,7 @@ class Cascade:
             "min_pixels": min_pixels,
             "top_threshold": top_threshold,
             "top_min_pixels": top_min_pixels,
+            "gate": gate,
         }
         given = {name: value for name, value in asked.items() if value is not None}
         config = dataclasses.replace(opened.card.config, **given)  # type: ignore[arg-type]
@@ -146,24 +181,29 @@ class Cascade:
 
     def _run(self, images: Sequence[Image], keep_map: bool) -> Iterator[Finding]:
         started = time.perf_counter()
-        films = [preprocess.to_grid(image) for image in images]
-        detections = self.detect([grid for grid, _ in films])
+        films = [self.prepare(image) for image in images]
+        detections = self.detect([film.grid for film in films])
         detecting = (time.perf_counter() - started) / len(images)
 
         started = time.perf_counter()
-        suspected = [i for i, detection in enumerate(detections) if detection.positive]
-        maps = self.segment([films[i][0] for i in suspected])  # (suspected, S, S)
-        segmenting = (time.perf_counter() - started) / max(1, len(suspected))
+        passed = [i for i, detection in enumerate(detections) if self.passes(detection)]
+        maps = self.segment([films[i].grid for i in passed])  # (passed, S, S)
+        segmenting = (time.perf_counter() - started) / max(1, len(passed))
 
-        map_of = dict(zip(suspected, maps, strict=True))
-        for i, (image, detection) in enumerate(zip(images, detections, strict=True)):
-            finding = Finding(
-                image.source, image.shape, detection, None, (), self.provenance, detecting
-            )
-            if i in map_of:
-                finding = self._outline(finding, image, films[i][1], map_of[i], keep_map)
-                finding = dataclasses.replace(finding, seconds=finding.seconds + segmenting)
-            yield finding
+        map_of = dict(zip(passed, maps, strict=True))
+        for i, (film, detection) in enumerate(zip(films, detections, strict=True)):
+            seconds = detecting + (segmenting if i in map_of else 0.0)
+            yield self.conclude(film, detection, map_of.get(i), seconds=seconds, keep_map=keep_map)
+
+    def prepare(self, image: Image) -> Film:
+        """Letterbox an image onto the grid.
+
+        Raises:
+            InputError: the image is not of the bundle's modality (code ``wrong-modality``).
+        """
+        self._require_modality(image)
+        grid, placement = preprocess.to_grid(image)
+        return Film(image.source, image.shape, image.spacing_mm, grid, placement)
 
     def detect(self, grids: Sequence[NDArray[np.uint8]]) -> list[Detection]:
         """Stage one: uint8 grids (512, 512) of :func:`preprocess.to_grid` to detections.
@@ -184,6 +224,10 @@ class Cascade:
             for logit, probability in zip(logits, probabilities, strict=True)
         ]
 
+    def passes(self, detection: Detection) -> bool:
+        """Whether the gate lets a film on to stage two."""
+        return detection.positive or self.config.gate != "hard"
+
     def segment(self, grids: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Stage two: uint8 grids (512, 512) to the network's probability maps (B, S, S).
 
@@ -195,33 +239,56 @@ class Cascade:
         logits = self.segmenter.run(self._tensor(grids, size))[:, 0]  # (B, S, S)
         return np.asarray(expit(logits), dtype=np.float32)
 
-    def _outline(
+    def conclude(
         self,
-        finding: Finding,
-        image: Image,
-        placement: Placement,
-        probabilities: NDArray[np.float32],
-        keep_map: bool,
+        film: Film,
+        detection: Detection,
+        probabilities: NDArray[np.float32] | None,
+        *,
+        seconds: float = 0.0,
+        keep_map: bool = False,
     ) -> Finding:
-        """From a probability map (S, S) to mask and lesions on the film's own grid."""
+        """From what both stages said to the finding: the map to mask and lesions on the film.
+
+        Args:
+            film: from :meth:`prepare`.
+            detection: from :meth:`detect`.
+            probabilities: float32 (S, S) from :meth:`segment`; None where stage two was not run.
+            seconds: what the film took so far.
+            keep_map: also keep the probabilities on the film's own grid.
+        """
         started = time.perf_counter()
-        on_film = preprocess.to_source_grid(probabilities, placement)  # (rows, cols)
-        spacing = image.spacing_mm
-        mask, lesions = postprocess.find_lesions(
+        on_film: NDArray[np.float32] | None = None
+        mask: Mask | None = None
+        lesions: tuple[Lesion, ...] = ()
+        if probabilities is not None:
+            if self.config.gate == "soft":
+                probabilities = probabilities * np.float32(detection.probability)
+            on_film = preprocess.to_source_grid(probabilities, film.placement)  # (rows, cols)
+            mask, lesions = self._outline(on_film, film)
+        return Finding(
+            film.source,
+            film.shape,
+            detection,
+            mask,
+            lesions,
+            self.provenance,
+            seconds=seconds + time.perf_counter() - started,
+            probability_map=on_film if keep_map else None,
+        )
+
+    def _outline(self, on_film: NDArray[np.float32], film: Film) -> tuple[Mask, tuple[Lesion, ...]]:
+        """From a probability map (rows, cols) to mask and lesions."""
+        per_grid_pixel = film.placement.source_pixels_per_grid_pixel
+        spacing = film.spacing_mm
+        return postprocess.find_lesions(
             on_film,
             threshold=self.config.segmenter_threshold,
-            min_area_px=self.config.min_pixels * placement.source_pixels_per_grid_pixel,
+            min_area_px=self.config.min_pixels * per_grid_pixel,
             spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
-            patient_orientation=image.source.patient_orientation,
+            patient_orientation=film.source.patient_orientation,
             top_threshold=self.config.top_threshold,
-            top_min_area_px=self.config.top_min_pixels * placement.source_pixels_per_grid_pixel,
-        )
-        return dataclasses.replace(
-            finding,
-            mask=mask,
-            lesions=lesions,
-            probability_map=on_film if keep_map else None,
-            seconds=finding.seconds + time.perf_counter() - started,
+            top_min_area_px=self.config.top_min_pixels * per_grid_pixel,
         )
 
     @property

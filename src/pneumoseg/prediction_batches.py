@@ -1,4 +1,4 @@
-"""Reading ahead and predicting a batch, with every input's trouble kept to that input.
+"""Reading ahead, with every input's trouble kept to that input.
 
 An input ends as a finding or as a :class:`Failure`. What :func:`~pneumoseg.reading.read` refuses on
 purpose carries its own code; what nobody foresaw is recorded too, and logged with its trace, so
@@ -9,8 +9,9 @@ one input's trouble and does stop it.
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -18,16 +19,19 @@ from pathlib import Path
 from typing import Protocol
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from pneumoseg.errors import InputError, PneumosegError
+from pneumoseg.pipeline_inference import Film
 from pneumoseg.prediction_folder import Entry
 from pneumoseg.reading import read
 from pneumoseg.reading.file import look
 from pneumoseg.reading.sniff import Format
 from pneumoseg.settings import PipelineConfig
-from pneumoseg.study import Finding, Image
+from pneumoseg.study import Detection, Finding, Image
 
-READERS = 2
+READERS = max(2, min(8, os.cpu_count() or 1))
 """Threads that read ahead: decoding a film takes a small part of what the networks take."""
 OUT_OF_MEMORY, UNREADABLE = "out-of-memory", "unreadable"
 PROCESSING_FAILED = "processing-failed"
@@ -79,6 +83,14 @@ class PredictorBundle(Protocol):
         """Its card."""
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A film on the grid, and its image where a picture of it is wanted."""
+
+    film: Film
+    image: Image | None
+
+
 class Predictor(Protocol):
     """What a run needs of :class:`~pneumoseg.pipeline_inference.Cascade`."""
 
@@ -90,62 +102,69 @@ class Predictor(Protocol):
     def bundle(self) -> PredictorBundle:
         """The bundle, for its name and version."""
 
-    def predict_batch(self, images: Sequence[Image]) -> list[Finding]:
-        """Give each film its finding, order kept."""
+    def prepare(self, image: Image) -> Film:
+        """Letterbox; called in several threads."""
+
+    def detect(self, grids: Sequence[NDArray[np.uint8]]) -> list[Detection]:
+        """Stage one, order kept."""
+
+    def passes(self, detection: Detection) -> bool:
+        """The gate."""
+
+    def segment(self, grids: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Stage two, order kept."""
+
+    def conclude(
+        self,
+        film: Film,
+        detection: Detection,
+        probabilities: NDArray[np.float32] | None,
+        *,
+        seconds: float = 0.0,
+    ) -> Finding:
+        """Outline."""
 
 
 def read_ahead(
-    entries: Iterable[Entry], *, window: int, pictures: bool = True
-) -> Generator[tuple[Entry, Image | Failure], None, None]:
+    entries: Iterable[Entry],
+    prepare: Callable[[Image], Film],
+    *,
+    window: int,
+    pictures: bool = True,
+    keep_images: bool = False,
+) -> Generator[tuple[Entry, Prepared | Failure], None, None]:
     """Read inputs in a few threads, in order, at most ``window`` of them before they are asked for.
 
     Args:
         entries: the inputs; taken one by one, never all.
+        prepare: brings an image onto the grid, in the reading thread.
         window: how many inputs may be read or being read and not yet handed over.
         pictures: whether files that do not say what they show are taken for X-rays.
+        keep_images: hand the images over too; they are forgotten otherwise.
 
     Returns:
-        Each input with its image or why there is none. Close it to stop the threads early.
+        Each input as a film or why there is none. Close it to stop the threads early.
     """
     arriving = iter(entries)
     executor = ThreadPoolExecutor(READERS, thread_name_prefix="read")
+
+    def read_one(entry: Entry) -> Prepared | Failure:
+        image = _read(entry, pictures)
+        return image if isinstance(image, Failure) else _prepared(image, prepare, keep_images)
+
     try:
-        waiting: deque[tuple[Entry, Future[Image | Failure]]] = deque(
-            (entry, executor.submit(_read, entry, pictures)) for entry in islice(arriving, window)
+        waiting: deque[tuple[Entry, Future[Prepared | Failure]]] = deque(
+            (entry, executor.submit(read_one, entry)) for entry in islice(arriving, window)
         )
         while waiting:
             entry, future = waiting.popleft()
-            image = future.result()
+            prepared = future.result()
             del future  # it would keep the film alive while the caller works
-            waiting.extend((e, executor.submit(_read, e, pictures)) for e in islice(arriving, 1))
-            yield entry, image
-            del image
+            waiting.extend((e, executor.submit(read_one, e)) for e in islice(arriving, 1))
+            yield entry, prepared
+            del prepared
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
-
-
-def predict_each(predictor: Predictor, images: Sequence[Image]) -> list[Finding | Failure]:
-    """Predict a batch; when it fails, film by film, so that only the culprit is lost.
-
-    Args:
-        predictor: the cascade.
-        images: the batch, possibly empty.
-
-    Returns:
-        For each film its finding or its failure, order kept.
-
-    Raises:
-        UsageError: the bundle is unusable here; that concerns every film.
-        RuntimeError: the network runtime itself failed.
-    """
-    if not images:
-        return []
-    try:
-        return list(predictor.predict_batch(images))
-    except PROCESSING_ERRORS as error:
-        if len(images) > 1:
-            return [result for image in images for result in predict_each(predictor, [image])]
-        return [failure_of(error, "processed", PROCESSING_FAILED)]
 
 
 def _read(entry: Entry, pictures: bool) -> Image | Failure:
@@ -156,6 +175,15 @@ def _read(entry: Entry, pictures: bool) -> Image | Failure:
         return read(path)
     except INPUT_ERRORS as error:
         return failure_of(error, "read", UNREADABLE)
+
+
+def _prepared(
+    image: Image, prepare: Callable[[Image], Film], keep_image: bool
+) -> Prepared | Failure:
+    try:
+        return Prepared(prepare(image), image if keep_image else None)
+    except PROCESSING_ERRORS as error:
+        return failure_of(error, "processed", PROCESSING_FAILED)
 
 
 def failure_of(error: BaseException, verb: str, code: str) -> Failure:

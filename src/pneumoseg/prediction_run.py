@@ -1,11 +1,12 @@
 """``pneumoseg predict``: many files through the cascade, in order, in bounded memory, resumable.
 
 One downward read: check the call, hold the folder, recover what an earlier run left, list the
-inputs, then read ahead in a few threads while the networks work on the batch before, append each
-result to the journal (:mod:`pneumoseg.prediction_journal`), and derive the CSVs at the end.
+inputs, take them through both stages with reading, outlining and writing beside the networks
+(:mod:`pneumoseg.prediction_stages`), append each result to the journal
+(:mod:`pneumoseg.prediction_journal`), and derive the CSVs at the end.
 
 While a run is unfinished its folder has no ``predictions_*.csv``: where they are, they are
-complete. At most two batches of films are in memory, one being read and one being predicted.
+complete.
 CT takes the same way volume by volume, in :mod:`pneumoseg.ct.run`; which of the two it is, is
 decided in :mod:`pneumoseg.prediction_modality`.
 """
@@ -26,8 +27,8 @@ from pneumoseg.errors import UsageError
 from pneumoseg.prediction_batches import (
     Failure,
     Predictor,
+    Prepared,
     duplicate_id,
-    predict_each,
     read_ahead,
 )
 from pneumoseg.prediction_folder import (
@@ -55,8 +56,9 @@ from pneumoseg.prediction_settings import (
     check_out,
     own_results,
 )
+from pneumoseg.prediction_stages import in_stages
 from pneumoseg.reading import walk
-from pneumoseg.study import Finding, Image, Modality
+from pneumoseg.study import Finding, Modality
 from pneumoseg.writing.overlay import safe_file_name, write_mask, write_overlay
 from pneumoseg.writing.tables import finding_record, printable, read_records, write_tables
 
@@ -148,55 +150,69 @@ class _Run:
         for name in _picture_folders(self._settings):
             (out / name).mkdir(exist_ok=True)
         left = islice(read_manifest(out, Entry), self._tally.done, None)
-        size = self._settings.batch_size
-        reading = read_ahead(left, window=size, pictures=self._pictures)
+        size, keep_images = self._settings.batch_size, self._settings.overlays
+        reading = read_ahead(
+            left,
+            self._predictor.prepare,
+            window=2 * size,
+            pictures=self._pictures,
+            keep_images=keep_images,
+        )
         with Journal(out) as journal, closing(reading) as arriving:
-            while batch := [self._checked(*item) for item in islice(arriving, size)]:
-                self._do_batch(batch, journal)
-                journal.sync()
-                batch.clear()  # before the next one is gathered
+            checked = (self._checked(*item) for item in arriving)
+            results = in_stages(
+                self._predictor,
+                checked,
+                batch_size=size,
+                finish=self._finish_film,
+                keeps_images=keep_images,
+            )
+            with closing(results) as finished:
+                while batch := list(islice(finished, size)):
+                    self._write(batch, journal)
         return self._tally
 
-    def _checked(self, entry: Entry, image: Image | Failure) -> tuple[Entry, Image | Failure]:
+    def _checked(
+        self, entry: Entry, prepared: Prepared | Failure
+    ) -> tuple[Entry, Prepared | Failure]:
         """Refuse a second film with an image id that a film before it has."""
-        if isinstance(image, Failure):
-            return entry, image
-        name = digest(printable(image.source.image_id))
+        if isinstance(prepared, Failure):
+            return entry, prepared
+        image_id = prepared.film.source.image_id
+        name = digest(printable(image_id))
         if name in self._image_ids:
-            return entry, duplicate_id(image.source.image_id)
+            return entry, duplicate_id(image_id)
         self._image_ids.add(name)
-        return entry, image
+        return entry, prepared
 
-    def _do_batch(self, batch: list[tuple[Entry, Image | Failure]], journal: Journal) -> None:
-        images = [image for _, image in batch if not isinstance(image, Failure)]
-        findings = iter(predict_each(self._predictor, images))
-        for entry, image in batch:
-            result = image if isinstance(image, Failure) else next(findings)
-            if isinstance(image, Image) and isinstance(result, Finding):
-                self._write_pictures(image, result)
-                record = finding_record(
-                    result,
-                    segmenter_threshold=self._predictor.config.segmenter_threshold,
-                    spacing_mm=image.spacing_mm,
-                ) | {"path": printable(entry.path)}
-                journal.add_finding(record)
-                self._tally = self._tally.with_record(record)
-            elif isinstance(result, Failure):
+    def _finish_film(self, entry: Entry, prepared: Prepared, finding: Finding) -> dict[str, Any]:
+        """A film's record, its pictures written first: a finished input has them."""
+        name = safe_file_name(printable(finding.source.image_id)) + ".png"
+        if prepared.image is not None:
+            write_overlay(self._settings.out / OVERLAYS / name, prepared.image, finding)
+        if self._settings.masks:
+            write_mask(self._settings.out / MASKS / name, finding)
+        return finding_record(
+            finding,
+            segmenter_threshold=self._predictor.config.segmenter_threshold,
+            spacing_mm=prepared.film.spacing_mm,
+        ) | {"path": printable(entry.path)}
+
+    def _write(self, batch: list[tuple[Entry, dict[str, Any] | Failure]], journal: Journal) -> None:
+        """Append a batch's results to the journal; they are on disk afterwards."""
+        for entry, result in batch:
+            if isinstance(result, Failure):
                 journal.add_failure(entry.path, result.code, result.message)
                 self._tally = self._tally.with_failure()
+            else:
+                journal.add_finding(result)
+                self._tally = self._tally.with_record(result)
             if self._on_progress is not None:
                 tally = self._tally
                 self._on_progress(
                     Progress(tally.done, self._total, tally.failed, tally.suspected, entry.path)
                 )
-
-    def _write_pictures(self, image: Image, finding: Finding) -> None:
-        """Before the journal's line, so that a finished input has its pictures."""
-        name = safe_file_name(printable(finding.source.image_id)) + ".png"
-        if self._settings.overlays:
-            write_overlay(self._settings.out / OVERLAYS / name, image, finding)
-        if self._settings.masks:
-            write_mask(self._settings.out / MASKS / name, finding)
+        journal.sync()
 
 
 def _inputs(settings: PredictSettings) -> Iterator[Path]:
@@ -254,4 +270,5 @@ def _load_cascade(settings: PredictSettings) -> Predictor:
         min_pixels=settings.min_pixels,
         top_threshold=settings.top_threshold,
         top_min_pixels=settings.top_min_pixels,
+        gate=settings.gate,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pneumoseg.errors import UsageError
+from pneumoseg.settings import Gate
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class PredictSettings:
     """A film's mask is emptied unless enough pixels reach this (0: never); None: the bundle's."""
     top_min_pixels: int | None = None
     """How many pixels of the 512×512 grid must reach top_threshold; None takes the bundle's."""
+    gate: Gate | None = None
+    """hard: segment only what is suspected; soft: all, the map scaled by stage one's probability;
+    off: all; None takes the bundle's."""
     overlays: bool = False
     """Also write each film with its outlined lesions; of CT, a montage and three planes."""
     masks: bool = False

@@ -12,7 +12,7 @@ import enum
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from pneumoseg.errors import UsageError
 
@@ -20,6 +20,9 @@ CLASSIFIER_THRESHOLD = 0.35
 SEGMENTER_THRESHOLD = 0.5
 MIN_PIXELS = 200
 TARGET_RECALL = 0.95
+
+Gate = Literal["hard", "soft", "off"]
+"""What stage one's answer does to stage two: see :attr:`PipelineConfig.gate`."""
 
 _Settings = TypeVar("_Settings")
 
@@ -40,6 +43,9 @@ class PipelineConfig:
     """How many pixels of the 512×512 grid must reach ``top_threshold``; 0 switches it off."""
     min_volume_ml: float = 0.0
     """Smallest lesion of a CT volume kept, in mL; without a known spacing ``min_pixels`` rules."""
+    gate: Gate = "hard"
+    """hard: only what is suspected is segmented; soft: all is, and stage one's probability scales
+    the map; off: all is, whatever stage one says."""
 
     def __post_init__(self) -> None:
         for name in ("classifier_threshold", "segmenter_threshold", "top_threshold"):
@@ -48,6 +54,8 @@ class PipelineConfig:
         for name in ("min_pixels", "top_min_pixels", "min_volume_ml"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.gate not in get_args(Gate):
+            raise UsageError(f"gate must be hard, soft or off, got {self.gate!r}")
 
 
 def load_settings(

@@ -79,6 +79,20 @@ def test_a_single_thin_slice_is_not_believed(cascade: VolumeCascade) -> None:
     assert thick.detection.positive
 
 
+def test_an_open_gate_segments_every_slice(cascade: VolumeCascade) -> None:
+    """A lesion of 16 of 128² pixels is suspected in no slice; soft, its map of 1 is scaled down."""
+    volume = hand_volume(lesions=[np.s_[3:7, 60:64, 80:84]])
+    options = {"min_pixels": 0, "min_volume_ml": 0.0}
+    hard, soft, off = (
+        VolumeCascade.load(cascade.bundle.folder, gate=gate, **options).predict(volume)
+        for gate in ("hard", "soft", "off")
+    )
+    assert not hard.detection.positive and not hard.segmented.any()
+    assert soft.segmented.all() and off.segmented.all()
+    assert soft.lesions == ()
+    assert [lesion.voxels for lesion in off.lesions] == [4 * 16]
+
+
 def test_share_of_the_hemithorax(cascade: VolumeCascade) -> None:
     """Lung of the left side: 12 slices of 50 × 30 voxels of 0.02 mL, without the 32 mL of lesion.
 

@@ -37,7 +37,7 @@ from pneumoseg.ct.slice_masks import SliceMasks
 from pneumoseg.errors import InputError
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import Placement, Window
-from pneumoseg.settings import PipelineConfig
+from pneumoseg.settings import Gate, PipelineConfig
 from pneumoseg.study import Detection, Modality, Side, Volume
 
 BATCH_SLICES = 8
@@ -77,6 +77,7 @@ class VolumeCascade:
         segmenter_threshold: float | None = None,
         min_pixels: int | None = None,
         min_volume_ml: float | None = None,
+        gate: Gate | None = None,
     ) -> VolumeCascade:
         """Load a CT bundle into a runtime: ``VolumeCascade.load().predict(open_volume(found))``.
 
@@ -90,6 +91,8 @@ class VolumeCascade:
             segmenter_threshold: replaces the card's value, in [0, 1].
             min_pixels: replaces the card's value; used where the spacing is not known.
             min_volume_ml: replaces the card's value, in mL; 0 keeps every lesion.
+            gate: replaces the card's value: ``hard``, ``soft`` (a slice's map is scaled by its
+                probability) or ``off``.
 
         Raises:
             BundleError: no such bundle, it is damaged, or it is not made for CT.
@@ -104,6 +107,7 @@ class VolumeCascade:
             classifier_threshold=classifier_threshold,
             segmenter_threshold=segmenter_threshold,
             min_pixels=min_pixels,
+            gate=gate,
         )
         if min_volume_ml is not None:
             config = dataclasses.replace(cascade.config, min_volume_ml=min_volume_ml)
@@ -244,7 +248,9 @@ class _VolumeRun:
         if until <= self.decided:
             return
         _, probabilities = self._agreed()
-        chosen = with_margin(probabilities >= self.owner.config.classifier_threshold)
+        config = self.owner.config
+        suspected = probabilities >= config.classifier_threshold
+        chosen = with_margin(suspected) if config.gate == "hard" else np.ones_like(suspected)
         indices = [i for i in range(self.decided, until) if chosen[i]]
         size = self.owner.batch_slices
         placement = Placement.letterbox(*self.volume.shape[1:])
@@ -252,8 +258,9 @@ class _VolumeRun:
             some = indices[start : start + size]
             maps = self.owner.cascade.segment([self.waiting[i] for i in some])  # (B, S, S)
             for index, one in zip(some, maps, strict=True):
-                on_slice = preprocess.to_source_grid(one, placement)  # (rows, cols)
-                self.masks.add(index, on_slice, self.owner.config.segmenter_threshold)
+                scaled = one * np.float32(probabilities[index]) if config.gate == "soft" else one
+                on_slice = preprocess.to_source_grid(scaled, placement)  # (rows, cols)
+                self.masks.add(index, on_slice, config.segmenter_threshold)
         self.segmented[indices] = True
         for index in range(self.decided, until):
             del self.waiting[index]

@@ -295,4 +295,5 @@ def _load_cascade(settings: PredictSettings) -> VolumePredictor:
         segmenter_threshold=settings.segmenter_threshold,
         min_pixels=settings.min_pixels,
         min_volume_ml=settings.min_volume_ml,
+        gate=settings.gate,
     )
