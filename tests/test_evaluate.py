@@ -187,7 +187,10 @@ def test_predictions_without_truth_are_refused_or_counted(tmp_path: Path) -> Non
         ((_record(FOUND, 0.9, positive=1),), "line 1: field 'positive' must be bool"),
         ((_record(FOUND, 0.9, "40 9"),), "image 1.2.1: the predicted mask does not fit .* 8×6"),
         ((_record(MISSED, 0.4, shape=[4, 6]),), "image 1.2.3: the true mask does not fit 4×6"),
-        ((_record(FOUND, 0.9, modality="ct"),), "line 1: the run is of 'ct'; only runs of chest"),
+        (
+            (_record(FOUND, 0.9, modality="mr"),),
+            "line 1: field 'modality' must be xray or ct, got 'mr'",
+        ),
         ((_record(FOUND, 0.9, spacing_mm=[0.1]),), "line 1: field 'spacing_mm' must be two"),
         ((_record(FOUND, 0.9, spacing_mm=[0.1, 0]),), "line 1: field 'spacing_mm' must be above"),
         ((_record(FOUND, 0.9, seconds=-1),), "line 1: field 'seconds' must be 0 or more"),

@@ -25,7 +25,7 @@ from pneumoseg.evaluation.report import (
 )
 from pneumoseg.evaluation.report_figures import main_figures, measure
 from pneumoseg.evaluation.resampling import resampler
-from pneumoseg.evaluation_cases import one_operating_point, with_truth
+from pneumoseg.evaluation_cases import one_operating_point, volumes_of, with_truth
 from pneumoseg.metrics import ConfusionMatrix, Figure
 from pneumoseg.reading.predictions import count_failures, read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
@@ -47,7 +47,8 @@ class EvaluateSettings:
     masks: Path
     """SIIM CSV of the true masks (columns ImageId and EncodedPixels)."""
     table: Path | None = None
-    """CSV with image_id, patient_id: intervals by patient; the report splits by view, age, sex."""
+    """CSV with image_id, patient_id: intervals by patient; the report splits by view, age, sex.
+    Without it slices of CT are taken by volume."""
     mask_grid: int | None = None
     """Side of the square grid the true masks were drawn on, where it is not the images' own."""
     report: bool = False
@@ -145,7 +146,7 @@ def run_evaluate(settings: EvaluateSettings) -> Evaluation:
         predictions, truth, masks_path=settings.masks, allow_missing=settings.allow_missing
     )
     threshold, bundle = one_operating_point(kept)
-    patients = None if settings.table is None else read_patients(settings.table)
+    patients = volumes_of(kept) if settings.table is None else read_patients(settings.table)
     facts = read_table(settings.table) if settings.report and settings.table is not None else None
     _check_folder(settings.folder)
     cases = measure_cases(

@@ -57,3 +57,9 @@ def one_operating_point(predictions: list[Prediction]) -> tuple[float, str]:
             f"bundles {bundles}; one of each was expected, predict again into a fresh folder"
         )
     return thresholds[0], bundles[0]
+
+
+def volumes_of(predictions: list[Prediction]) -> dict[str, str] | None:
+    """Image id -> volume, of slices; None where there is no slice: a film stands for itself."""
+    found = {p.image_id: p.volume_id for p in predictions if p.volume_id is not None}
+    return found or None

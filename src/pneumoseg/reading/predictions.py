@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pneumoseg.study import Modality
 PREDICTIONS = "predictions.jsonl"
 AGGREGATED = "predictions_aggregated.csv"
 FAILURES = "failures.csv"
-FILM = Modality.XRAY.value
+FILM, CT = Modality.XRAY.value, Modality.CT.value
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class OutlinedLesion:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the cascade said of one film; ``run_lengths`` is the united mask on ``shape``.
+    """What the cascade said of one film, or of one slice of a CT volume.
+
+    ``run_lengths`` is the united mask on ``shape``.
 
     The fields with a default are None or empty where the record does not say.
     """
@@ -51,10 +54,12 @@ class Prediction:
     patient_orientation: tuple[str, str] | None = None
     seconds: float | None = None
     """Computing time of the film, reading not included."""
+    volume_id: str | None = None
+    """Of a slice: the volume it belongs to."""
 
 
 def read_predictions(folder: Path) -> list[Prediction]:
-    """Read the predictions of a folder, in the order they were made.
+    """Read the predictions of a folder, in the order they were made; of CT, slice by slice.
 
     Raises:
         UsageError: the folder or one of its two files is missing.
@@ -75,12 +80,12 @@ def read_predictions(folder: Path) -> list[Prediction]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
-                if line.strip():
-                    prediction = _prediction(line, masks, f"{path}, line {number}")
+                where = f"{path}, line {number}"
+                for prediction in _of_line(line, masks, where) if line.strip() else ():
                     if prediction.image_id in predictions:
                         raise DataError(
-                            f"{path}, line {number}: image {prediction.image_id} is there twice; "
-                            "each image may be predicted once"
+                            f"{where}: image {prediction.image_id} is there twice; each image may "
+                            "be predicted once"
                         )
                     predictions[prediction.image_id] = prediction
     except OSError as error:
@@ -105,8 +110,8 @@ def count_failures(folder: Path) -> int:
     return sum(1 for _ in read_columns(path, ("path", "code"))) if path.is_file() else 0
 
 
-def _prediction(line: str, masks: dict[str, list[str]], where: str) -> Prediction:
-    """One line, checked field by field."""
+def _of_line(line: str, masks: dict[str, list[str]], where: str) -> Iterator[Prediction]:
+    """One line, checked field by field: a film, or the slices of a volume from the head."""
     try:
         record: Any = json.loads(line)
     except json.JSONDecodeError as error:
@@ -115,29 +120,81 @@ def _prediction(line: str, masks: dict[str, list[str]], where: str) -> Predictio
         ) from error
     if not isinstance(record, dict):
         raise DataError(f"{where}: expected a JSON object, got {line.strip()[:40]!r}")
-    if record.get("modality", FILM) != FILM:
-        raise DataError(
-            f"{where}: the run is of {record['modality']!r}; only runs of chest films are compared "
-            "with a CSV of masks"
-        )
+    modality = record.get("modality", FILM)
+    if modality == FILM:
+        yield _film(record, masks, where)
+    elif modality == CT:
+        yield from _slices(record, masks, where)
+    else:
+        raise DataError(f"{where}: field 'modality' must be {FILM} or {CT}, got {modality!r}")
+
+
+def _film(record: dict[str, Any], masks: dict[str, list[str]], where: str) -> Prediction:
     image_id = strip_image_suffix(_field(record, "image_id", str, where))
-    if image_id not in masks:
-        raise DataError(f"{where}: image {image_id} has no row in {AGGREGATED}; run predict again")
     return Prediction(
         image_id=image_id,
-        shape=_shape(record, where),
+        shape=_shape(record, "shape", where),
         probability=_probability(record, "probability", where),
         positive=_field(record, "positive", bool, where),
         classifier_threshold=_probability(record, "classifier_threshold", where),
         segmented=_field(record, "segmented", bool, where),
-        bundle=f"{record.get('bundle', 'unknown')} {record.get('bundle_version', '')}".strip(),
-        run_lengths=masks[image_id][0],
+        bundle=_bundle(record),
+        run_lengths=_row(image_id, masks, where),
         lesions=_lesions(record, where),
         path=_optional(record, "path", str, where),
         spacing_mm=_pair(record, "spacing_mm", (int, float), where),
         patient_orientation=_pair(record, "patient_orientation", (str,), where),
         seconds=_seconds(record, where),
     )
+
+
+def _slices(
+    record: dict[str, Any], masks: dict[str, list[str]], where: str
+) -> Iterator[Prediction]:
+    """A volume's slices, each with its part of the volume's lesions."""
+    slices = _objects(record, "slices", where)
+    threshold = _probability(record, "classifier_threshold", where)
+    shape = _shape(record, "slice_shape", where)
+    seconds = _seconds(record, where)
+    inside: dict[int, list[OutlinedLesion]] = {}
+    for lesion in _objects(record, "lesions", where):
+        score = _probability(lesion, "score", where)
+        for one in _objects(lesion, "slices", where):
+            outlined = OutlinedLesion(_field(one, "rle", str, where), score)
+            inside.setdefault(_field(one, "slice", int, where), []).append(outlined)
+    for number, one in enumerate(slices, start=1):
+        image_id = strip_image_suffix(_field(one, "image_id", str, where))
+        probability = _probability(one, "probability", where)
+        yield Prediction(
+            image_id=image_id,
+            shape=shape,
+            probability=probability,
+            positive=probability >= threshold,
+            classifier_threshold=threshold,
+            segmented=_field(one, "segmented", bool, where),
+            bundle=_bundle(record),
+            run_lengths=_row(image_id, masks, where),
+            lesions=tuple(inside.get(number, ())),
+            seconds=None if seconds is None else seconds / len(slices),
+            volume_id=_field(record, "image_id", str, where),
+        )
+
+
+def _row(image_id: str, masks: dict[str, list[str]], where: str) -> str:
+    if image_id not in masks:
+        raise DataError(f"{where}: image {image_id} has no row in {AGGREGATED}; run predict again")
+    return masks[image_id][0]
+
+
+def _bundle(record: dict[str, Any]) -> str:
+    return f"{record.get('bundle', 'unknown')} {record.get('bundle_version', '')}".strip()
+
+
+def _objects(record: dict[str, Any], name: str, where: str) -> list[dict[str, Any]]:
+    value = record.get(name)
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise DataError(f"{where}: field {name!r} must be a list of objects, got {value!r:.60}")
+    return value
 
 
 def _field(record: dict[str, Any], name: str, kind: type, where: str) -> Any:
@@ -178,17 +235,15 @@ def _seconds(record: dict[str, Any], where: str) -> float | None:
 
 
 def _lesions(record: dict[str, Any], where: str) -> tuple[OutlinedLesion, ...]:
-    value = record.get("lesions", [])
-    if not isinstance(value, list) or not all(isinstance(lesion, dict) for lesion in value):
-        raise DataError(f"{where}: field 'lesions' must be a list of lesions, got {value!r}")
+    lesions = _objects({"lesions": []} | record, "lesions", where)
     return tuple(
         OutlinedLesion(_field(lesion, "rle", str, where), _probability(lesion, "score", where))
-        for lesion in value
+        for lesion in lesions
     )
 
 
-def _shape(record: dict[str, Any], where: str) -> tuple[int, int]:
-    value = _field(record, "shape", list, where)
+def _shape(record: dict[str, Any], name: str, where: str) -> tuple[int, int]:
+    value = _field(record, name, list, where)
     if len(value) != 2 or not all(type(side) is int and side > 0 for side in value):
-        raise DataError(f"{where}: field 'shape' must be [rows, cols], got {value!r}")
+        raise DataError(f"{where}: field {name!r} must be [rows, cols], got {value!r}")
     return value[0], value[1]
