@@ -55,6 +55,7 @@ bundle-ct: $(DEV)/.installed
 	$(DEV)/bin/pneumoseg simulate --settings configs/ct_simulate.toml
 	$(DEV)/bin/pneumoseg prepare --settings configs/ct_prepare.toml
 	$(DEV)/bin/pneumoseg train classifier --settings configs/ct_classifier.toml
+	$(DEV)/bin/pneumoseg train classifier --settings configs/ct_classifier_longer.toml
 	$(DEV)/bin/pneumoseg train segmenter --settings configs/ct_segmenter.toml
 	$(DEV)/bin/pneumoseg calibrate --settings configs/ct_calibrate.toml
 

@@ -13,28 +13,46 @@ import sys
 from pathlib import Path
 
 from pneumoseg.bundle import Card, CardFigure, load_bundle
+from pneumoseg.study import Modality
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/explanation.md")
-MARKS = re.compile(r"(<!-- figures:(\w+) -->\n).*?(<!-- /figures:\2 -->)", re.DOTALL)
+MARKS = re.compile(r"(<!-- figures:(\w+)(?::([^>]*))? -->\n).*?(<!-- /figures:\2 -->)", re.DOTALL)
+"""``figures:BUNDLE`` for all figures of a card, ``figures:BUNDLE:WORDS|WORDS`` for those so begun."""
 
 
-def table(card: Card) -> str:
-    """Draw the card's figures as a Markdown table with n, interval, split and origin."""
+def table(card: Card, begun: str | None = None) -> str:
+    """Draw the card's figures as a Markdown table with n, interval, split and origin.
+
+    Args:
+        card: of a bundle.
+        begun: with which words the names of the figures to show begin, ``|`` between them; None
+            shows all.
+    """
+    chosen = [
+        f for f in card.figures if begun is None or f.name.startswith(tuple(begun.split("|")))
+    ]
+    cases = "slices or volumes" if card.modality is Modality.CT else "images"
+    patients = "anatomies" if card.modality is Modality.CT else "patients"
     lines = [
-        "| figure | value | 95 % interval | images | positive | patients |",
+        f"| figure | value | 95 % interval | {cases} | positive | {patients} |",
         "|---|---|---|---|---|---|",
     ]
-    lines += [_line(figure) for figure in card.figures]
-    splits = sorted({f"{figure.split}; {figure.origin}" for figure in card.figures})
+    lines += [_line(figure) for figure in chosen]
+    measured_on = ", ".join(sorted({f"{figure.split}; {figure.origin}" for figure in chosen}))
+    # on CT each split says by what its interval was drawn
+    intervals = "" if card.modality is Modality.CT else "Intervals: bootstrap by patient. "
+    config = card.config
+    point = f"{config.classifier_threshold:.3f} / {config.segmenter_threshold:.2f} / "
+    if card.modality is Modality.CT:
+        point += f"{config.min_volume_ml:g} mL, "
     return (
         "\n".join(lines)
         + f"\n\nBundle `{card.name}` {card.version}, classifier at {card.classifier_size}×"
         + f"{card.classifier_size}, segmenter at {card.segmenter_size}×{card.segmenter_size}, "
-        + f"operating point {card.config.classifier_threshold:.3f} / "
-        + f"{card.config.segmenter_threshold:.2f} / {card.config.min_pixels} px. Measured on: "
-        + f"{', '.join(splits)}. Intervals: bootstrap by patient. Remade by "
-        + "`pneumoseg calibrate --settings configs/cxr_calibrate.toml`.\n"
+        + f"operating point {point}{config.min_pixels} px. Measured on: {measured_on}. "
+        + f"{intervals}Remade by "
+        + f"`pneumoseg calibrate --settings configs/{card.name}_calibrate.toml`.\n"
     )
 
 
@@ -52,7 +70,7 @@ def main() -> int:
         path = ROOT / page
         text = path.read_text(encoding="utf-8")
         new = MARKS.sub(
-            lambda m: m[1] + table(load_bundle(m[2]).card) + m[3],
+            lambda m: m[1] + table(load_bundle(m[2]).card, m[3]) + m[4],
             text,
         )
         if new != text:

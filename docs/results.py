@@ -51,7 +51,8 @@ STEPS = {
     "audit/tube.json": f"audit tube {TEST} --out {OUT}/audit",
     "audit/history.json": f"audit history {TEST} --out {OUT}/audit",
     "recalibrated/recalibration.json": f"recalibrate --images {SIIM}/images {TRUTH} "
-    f"--table {TABLE} --where source=siim part=test view=AP sex=F --origin 'AP films of women, test part' "
+    f"--table {TABLE} --where source=siim part=test view=AP sex=F "
+    "--origin 'AP films of women, test part' "
     f"--out {OUT}/recalibrated",
     "retarget/retarget.json": f"retarget --bundle cxr --out {OUT}/retarget",
 }

@@ -1,7 +1,7 @@
 """Draw the gallery: phantom films and CT slices only, with the shipped weights. ``make gallery``.
 
 gallery.png            film, truth, probability, prediction of four phantoms
-phantom_ct.png         the same bodies as CT slices: film and CT share one pleural gap
+phantom_ct.png         the same bodies as CT: film and CT share one pleural gap; truth, prediction
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pneumoseg import Cascade
+from pneumoseg.ct.array_volume import ArrayVolume
+from pneumoseg.ct.inference import VolumeCascade
 from pneumoseg.phantom import make_ct, make_film
 
 FOLDER = Path(__file__).parent
@@ -21,7 +23,6 @@ FILMS = (7297, 7302, 7304, 7300)
 """Seeds, outside those of training."""
 TRUTH, FOUND = "#4da3ff", "#ff9b2f"
 """Blue is what is there, orange what the cascade outlined, as in the overlays."""
-LUNG_WINDOW_HU = (-1350.0, 150.0)
 
 
 def draw_gallery(path: Path) -> None:
@@ -48,14 +49,20 @@ def draw_gallery(path: Path) -> None:
 
 
 def draw_ct(path: Path) -> None:
-    """Draw an axial slice of each body in the lung window, pleural air outlined."""
-    figure = Figure(figsize=(12, 3.2), layout="constrained")
-    for axes, seed in zip(figure.subplots(1, len(FILMS)), FILMS, strict=True):
-        volume = make_ct(make_film(seed, size=256).body, spacing_mm=(5.0, 1.5, 1.5))
-        slice_index = int(np.argmax(volume.pleural_air.sum(axis=(1, 2))))
-        low, high = LUNG_WINDOW_HU
-        shown = np.clip((volume.hu[slice_index] - low) / (high - low), 0, 1)
-        _show(axes, shown, f"body {seed}, slice {slice_index}", volume.pleural_air[slice_index])
+    """Draw the slice of each body with most pleural air, in the lung window: truth, prediction."""
+    cascade = VolumeCascade.load("ct")
+    figure = Figure(figsize=(12, 6.4), layout="constrained")
+    for (true, found), seed in zip(figure.subplots(2, len(FILMS)).T, FILMS, strict=True):
+        scan = make_ct(make_film(seed, size=256).body, spacing_mm=(5.0, 1.0, 1.0))
+        finding = cascade.predict(ArrayVolume.of_phantom(scan, f"body {seed}"))
+        index = int(np.argmax(scan.pleural_air.sum(axis=(1, 2))))
+        shown = cascade.window.apply(scan.hu[index])
+        true_ml = np.count_nonzero(scan.pleural_air) * np.prod(scan.spacing_mm) / 1000
+        mask = finding.as_finding().mask
+        outline = None if mask is None else mask.pixels[index]
+        _show(true, shown, f"body {seed}: truth, {true_ml:.0f} mL", scan.pleural_air[index])
+        said = f"p = {finding.detection.probability:.2f}, {finding.volume_ml or 0:.0f} mL"
+        _show(found, shown, said, outline, FOUND)
     FigureCanvasAgg(figure).print_png(path)
 
 
