@@ -18,7 +18,7 @@ from pneumoseg.study import Modality
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/explanation.md")
 MARKS = re.compile(r"(<!-- figures:(\w+)(?::([^>]*))? -->\n).*?(<!-- /figures:\2 -->)", re.DOTALL)
-"""``figures:BUNDLE`` for all figures of a card, ``figures:BUNDLE:WORDS|WORDS`` for those so begun."""
+"""``figures:BUNDLE`` for all figures of a card; ``figures:BUNDLE:A|B`` for those begun so."""
 
 
 def table(card: Card, begun: str | None = None) -> str:
