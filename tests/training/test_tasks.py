@@ -178,6 +178,22 @@ def test_the_classifier_learns_where_to_look_if_the_recipe_asks(cache: Cache) ->
     assert losses[1] - losses[0] == pytest.approx(0.5 * np.log(2), rel=1e-5)
 
 
+class _Brightness(nn.Module):
+    """A classifier that takes the mean brightness for its logit."""
+
+    def forward(self, films: torch.Tensor) -> torch.Tensor:
+        return films.mean(dim=(1, 2, 3))[:, None]
+
+
+@pytest.mark.parametrize("keep_by", ["f2", "auroc"])
+def test_the_recipe_says_which_figure_keeps_an_epoch(cache: Cache, keep_by: str) -> None:
+    recipe = ClassifierRecipe(cache=cache.folder, size=64, keep_by=keep_by)
+    task = ClassifierTask(recipe)
+    task.training_set()
+    figures = task.validate(_Brightness(), torch.device("cpu"))
+    assert figures["score"] == figures[keep_by]
+
+
 def test_augmentation_follows_torchs_seed(cache: Cache) -> None:
     """torch seeds the loader processes: numpy's randomness must hang on it, or all workers would
     draw the same noise.

@@ -169,7 +169,7 @@ class ClassifierTask:
         return progress >= self.recipe.relu6_until
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """AUROC, best F2 over thresholds (the score), specificity at the asked recall."""
+        """AUROC, best F2, specificity at the asked recall; the recipe says which is the score."""
         self.logits = predict_logits(model, self.cache, self.validation, self.recipe.size, device)
         labels = self.cache.labels[self.validation] == 1
         probability = 1 / (1 + np.exp(-self.logits))
@@ -185,10 +185,10 @@ class ClassifierTask:
             alpha=self.recipe.focal_alpha,
             gamma=self.recipe.focal_gamma,
         )
+        kept_by = {"f2": best_f2, "auroc": metrics.auroc(probability, labels) or 0.0}
         return {
-            "score": best_f2,
-            "f2": best_f2,
-            "auroc": metrics.auroc(probability, labels) or 0.0,
+            "score": kept_by[self.recipe.keep_by],
+            **kept_by,
             "specificity_at_recall": at_recall.specificity or 0.0,
             "validation_loss": float(loss),
         }
