@@ -110,7 +110,7 @@ class ClassifierRecipe(Recipe):
     relu6_until: float = 0.0
     """Share of the training over which ReLU6 slides to SiLU (0.5 with init lite2), 0 for SiLU."""
     keep_by: Literal["f2", "auroc"] = "f2"
-    """Which figure of the calibration part chooses the epoch; F2 hardly moves where many are ill."""
+    """Which figure of the calibration part keeps an epoch; F2 hardly moves where many are ill."""
     target_recall: float = TARGET_RECALL
     """Recall at which the validation's specificity is reported."""
     drop_path_rate: float = 0.2
