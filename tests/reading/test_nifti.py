@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import tracemalloc
 from pathlib import Path
@@ -173,6 +174,26 @@ def test_truncated(tmp_path, ending, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
     assert refusal(path)[0] == "truncated"
+
+
+@pytest.mark.parametrize("kept", [10, 100, 347])
+def test_shorter_than_its_header(tmp_path, kept):
+    path = save(tmp_path / "x.nii", np.zeros((8, 64, 64), dtype=np.int16))
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError) as caught:
+        read_label_map(path)
+    assert caught.value.code == "damaged"
+
+
+def test_nibabel_s_warnings_stay_inside(tmp_path):
+    """An extension of 17 bytes: nibabel warns of its size; pytest would make that an error."""
+    path = save(tmp_path / "x.nii", np.full((8, 64, 64), -500, dtype=np.int16))
+    content = bytearray(path.read_bytes())
+    content[108:112] = np.float32(384).tobytes()  # where the voxels begin
+    extension = bytes([1, 0, 0, 0]) + (17).to_bytes(4, "little") + bytes(28)
+    path.write_bytes(content[:348] + extension + content[352:])
+    with contextlib.suppress(InputError):
+        read_label_map(path)
 
 
 def test_damaged_gzip(tmp_path):

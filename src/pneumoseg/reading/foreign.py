@@ -1,6 +1,6 @@
-"""The fence around foreign decoders (pydicom, Pillow and what they call): quiet, and few errors.
+"""The fence around foreign decoders (pydicom, Pillow, nibabel, what they call): quiet, few errors.
 
-Both libraries speak through :mod:`warnings` and raise whatever a damaged file makes them run into.
+The libraries speak through :mod:`warnings` and raise whatever a damaged file makes them run into.
 Inside :func:`quiet` their warnings are kept from the terminal and pydicom's messages are collected
 for the calling thread; :func:`fenced` also turns the classes below into one :class:`InputError`.
 """
@@ -86,7 +86,7 @@ class _Silence:
                 self._caught = warnings.catch_warnings()
                 self._caught.__enter__()
                 # Warnings are attributed to the library or, by stack level, to its caller here.
-                warnings.filterwarnings("ignore", module=r"pydicom|PIL|pneumoseg\.reading")
+                warnings.filterwarnings("ignore", module=r"pydicom|PIL|nibabel|pneumoseg\.reading")
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
@@ -101,7 +101,7 @@ _silence = _Silence()
 
 @contextmanager
 def quiet() -> Iterator[list[str]]:
-    """Keep pydicom's and Pillow's warnings from the terminal, in this thread and its calls.
+    """Keep the libraries' warnings from the terminal, in this thread and its calls.
 
     Yields:
         The list that collects pydicom's messages, for :attr:`Source.notes`; a nested call collects

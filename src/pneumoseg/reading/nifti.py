@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 import nibabel as nib
 import numpy as np
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from pneumoseg.errors import InputError
@@ -46,7 +47,7 @@ _WHOLE_WITHIN = 1e-3
 """A label that was scaled when it was stored is this near to a whole number."""
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MM_PER_UNIT = {"mm": 1.0, "meter": 1000.0, "micron": 0.001}
-_NIFTI_ERRORS = (*FOREIGN_ERRORS, HeaderDataError, HeaderTypeError)
+_NIFTI_ERRORS = (*FOREIGN_ERRORS, HeaderDataError, HeaderTypeError, WrapStructError)
 _Header = Any
 """nibabel's Nifti1Header or Nifti2Header, whose methods have no types."""
 
