@@ -115,6 +115,11 @@ COMMANDS = {
     "check": Command(
         "pneumoseg.check:CheckSettings", "check", "does this installation answer as recorded?"
     ),
+    "bench": Command(
+        "pneumoseg.bench.settings:BenchSettings",
+        "pneumoseg.commands_bench:bench",
+        "what both stages cost here, and when the cascade pays",
+    ),
     "phantom": Command(
         "pneumoseg.phantom:PhantomSettings", "phantom", "make phantom films in the SIIM layout"
     ),

@@ -1,0 +1,55 @@
+"""What ``pneumoseg bench`` is asked to do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from pneumoseg.errors import UsageError
+from pneumoseg.prediction_settings import PredictSettings
+
+SEED = 7200
+"""Of the first phantom; neither training nor the check has it."""
+_SMALLEST = 64
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """Settings of ``pneumoseg bench``."""
+
+    bundle: str = "cxr"
+    """Shipped bundle by name, or a bundle's folder."""
+    images: Path | None = None
+    """File or folder of films to measure on; None makes phantoms."""
+    films: int = 16
+    """How many films: phantoms to make, or the first of those in images."""
+    size: int = 1024
+    """Rows and columns of the phantoms."""
+    runtime: str = PredictSettings.runtime
+    """What runs the networks: openvino, onnxruntime or torch."""
+    precision: str = PredictSettings.precision
+    """Arithmetic of the networks."""
+    threads: int | None = None
+    """Processor threads of the networks; None takes all cores."""
+    batch_size: int = PredictSettings.batch_size
+    """Films the networks take at once, as predict has it."""
+    seconds: float = 20.0
+    """How long to measure, after loading and warming up; three repeats are made at least."""
+    prevalences: tuple[float, ...] = (0.01, 0.05, 0.2)
+    """Shares of films with pneumothorax to work out the cascade's saving for."""
+    out: Path = Path("outputs/bench")
+    """Folder for bench.json and bench.png."""
+
+    def __post_init__(self) -> None:
+        for name in ("films", "batch_size", "threads"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise UsageError(f"{name} must be 1 or more, got {count}")
+        if self.size < _SMALLEST:
+            raise UsageError(f"size must be {_SMALLEST} or more, got {self.size}")
+        if not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise UsageError(f"seconds must be more than 0, got {self.seconds}")
+        for prevalence in self.prevalences:
+            if not 0.0 < prevalence < 1.0:
+                raise UsageError(f"a prevalence must lie between 0 and 1, got {prevalence}")
