@@ -75,10 +75,13 @@ def demo(settings: DemoSettings) -> int:
 def predict(settings: PredictSettings) -> int:
     """Run the cascade over files and folders."""
     from pneumoseg.prediction_run import run_predict
+    from pneumoseg.runtime.choice import choose_runtime
 
+    choice = choose_runtime(settings.runtime, device=settings.device, precision=settings.precision)
     with progress_bar("reading and predicting") as bar:
         summary = run_predict(settings, on_progress=lambda p: bar(p.done + p.share, p.total))
     _print_summary(summary)
+    console.print(f"networks  {choice}", soft_wrap=True, highlight=False)
     return summary.exit_code
 
 

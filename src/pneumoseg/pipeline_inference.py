@@ -101,8 +101,10 @@ class Cascade:
         bundle: str | Path = "cxr",
         *,
         runtime: str = "openvino",
+        device: str = "auto",
         precision: str = "f32",
         threads: int | None = None,
+        streams: int | None = None,
         classifier_threshold: float | None = None,
         segmenter_threshold: float | None = None,
         min_pixels: int | None = None,
@@ -114,9 +116,11 @@ class Cascade:
 
         Args:
             bundle: name of a shipped bundle, or a bundle's folder.
-            runtime: ``openvino``, ``onnxruntime`` or ``torch``.
-            precision: ``f32``, or ``bf16`` where runtime and processor have it.
+            runtime: ``openvino``, ``onnxruntime`` or ``torch``; ``auto`` for the best that is here.
+            device: ``cpu``, ``cuda``, ``tensorrt``, ``directml``, ``gpu`` (Intel's); ``auto``.
+            precision: ``f32``, or ``bf16`` where runtime and device have it.
             threads: threads of each network, or None for the runtime's own choice.
+            streams: batches OpenVINO computes at the same time, 1 where None.
             classifier_threshold: replaces the card's value, in [0, 1].
             segmenter_threshold: replaces the card's value, in [0, 1].
             min_pixels: replaces the card's value, pixels of the 512×512 grid; 0 keeps every lesion.
@@ -141,7 +145,14 @@ class Cascade:
         given = {name: value for name, value in asked.items() if value is not None}
         config = dataclasses.replace(opened.card.config, **given)  # type: ignore[arg-type]
         classifier, segmenter = (
-            load_network(path, runtime=runtime, precision=precision, threads=threads)
+            load_network(
+                path,
+                runtime=runtime,
+                device=device,
+                precision=precision,
+                threads=threads,
+                streams=streams,
+            )
             for path in (opened.classifier_path, opened.segmenter_path)
         )
         card = opened.card

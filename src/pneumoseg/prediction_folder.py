@@ -26,6 +26,7 @@ FINDINGS, FAILURES = "predictions.jsonl", "failures.csv"
 AGGREGATED, SPLIT = "predictions_aggregated.csv", "predictions_split.csv"
 VOLUMES = "volumes.csv"
 OVERLAYS, MASKS = "overlays", "masks"
+PARQUET = "predictions_parquet"
 PICTURE_ENDING, PLANES_ENDING, NIFTI_ENDING = ".png", "_planes.png", ".nii.gz"
 """Behind an image's id, in the folders of pictures."""
 LOCK = ".lock"
@@ -202,6 +203,8 @@ def remove_run(out: Path) -> None:
         for folder in (OVERLAYS, MASKS):
             for ending in (PICTURE_ENDING, PLANES_ENDING, NIFTI_ENDING):
                 (out / folder / f"{safe_file_name(image_id)}{ending}").unlink(missing_ok=True)
+    for part in (out / PARQUET).glob("part-*.parquet"):
+        part.unlink()
     for name in (AGGREGATED, SPLIT, VOLUMES, FINDINGS, FAILURES, MANIFEST, RUN):
         (out / name).unlink(missing_ok=True)
 

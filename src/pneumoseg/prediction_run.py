@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pneumoseg
+from pneumoseg.archive import run_archive
 from pneumoseg.ct.run import run_volumes
 from pneumoseg.errors import UsageError
 from pneumoseg.prediction_batches import (
@@ -31,10 +31,15 @@ from pneumoseg.prediction_batches import (
     duplicate_id,
     read_ahead,
 )
+from pneumoseg.prediction_call import (
+    describe_call,
+    finish_tables,
+    load_cascade,
+    picture_folders,
+    with_runtime,
+)
 from pneumoseg.prediction_folder import (
     AGGREGATED,
-    FAILURES,
-    FINDINGS,
     MASKS,
     OVERLAYS,
     SPLIT,
@@ -48,7 +53,7 @@ from pneumoseg.prediction_folder import (
     writing_to,
 )
 from pneumoseg.prediction_journal import Journal, Recovered, Tally, begin
-from pneumoseg.prediction_modality import DEFAULT_BUNDLES, Decided, decide_modality
+from pneumoseg.prediction_modality import Decided, decide_modality
 from pneumoseg.prediction_settings import (
     PredictionSummary,
     PredictSettings,
@@ -60,7 +65,7 @@ from pneumoseg.prediction_stages import in_stages
 from pneumoseg.reading import walk
 from pneumoseg.study import Finding, Modality
 from pneumoseg.writing.overlay import safe_file_name, write_mask, write_overlay
-from pneumoseg.writing.tables import finding_record, printable, read_records, write_tables
+from pneumoseg.writing.tables import finding_record, printable
 
 __all__ = ["PredictSettings", "PredictionSummary", "Progress", "run_predict"]
 
@@ -85,16 +90,19 @@ def run_predict(
         UsageError: a path is missing, there is no file at all, the folder cannot be written to,
             holds another call's run, or is being written to by another process.
     """
+    if settings.engine == "ray":
+        return run_archive(settings, on_progress=on_progress, load=load)
     check_out(settings)
     if next(_inputs(settings), None) is None:
         raise UsageError(
             f"no file was found in {', '.join(map(str, settings.paths))}; "
             "give files, or folders that hold some"
         )
+    settings = with_runtime(settings)
     decided = decide_modality(settings, _inputs(settings))
     if decided.modality is Modality.CT:
         return run_volumes(decided.settings, pictures=decided.pictures, on_progress=on_progress)
-    return _run_films(decided, on_progress, load or _load_cascade)
+    return _run_films(decided, on_progress, load or load_cascade)
 
 
 def _run_films(
@@ -109,7 +117,7 @@ def _run_films(
     with writing_to(settings.out):
         settings.out.mkdir(parents=True, exist_ok=True)
         with locked(settings.out):
-            call = _call(settings, predictor, decided.pictures)
+            call = describe_call(settings, predictor, pictures=decided.pictures)
             size = settings.batch_size
             recovered = begin(settings.out, call, batch_size=size, overwrite=settings.overwrite)
             done_before = recovered.tally.done
@@ -119,7 +127,7 @@ def _run_films(
             if total > done_before:
                 write_run(settings.out, run_document(call, size, None))
                 tally = _Run(decided, predictor, recovered, total, on_progress).finish()
-            files = _finish(settings, call, tally, fresh=total > done_before)
+            files = finish_tables(settings, call, tally, fresh=total > done_before)
     seconds = time.perf_counter() - started
     return PredictionSummary(
         **asdict(tally), done_before=done_before, seconds=seconds, out=settings.out, files=files
@@ -147,7 +155,7 @@ class _Run:
         out = self._settings.out
         for name in (AGGREGATED, SPLIT):
             (out / name).unlink(missing_ok=True)  # no table is better than one that misses inputs
-        for name in _picture_folders(self._settings):
+        for name in picture_folders(self._settings):
             (out / name).mkdir(exist_ok=True)
         left = islice(read_manifest(out, Entry), self._tally.done, None)
         size, keep_images = self._settings.batch_size, self._settings.overlays
@@ -219,56 +227,3 @@ def _inputs(settings: PredictSettings) -> Iterator[Path]:
     """All files in order, without the results of this very run where they lie among them."""
     is_own_result = own_results(settings)
     return (path for path in walk(settings.paths) if not is_own_result(path))
-
-
-def _finish(
-    settings: PredictSettings, call: dict[str, Any], tally: Tally, *, fresh: bool
-) -> tuple[Path, ...]:
-    """Derive the CSVs and sign the run off; nothing is written where nothing changed."""
-    out = settings.out
-    tables = (out / AGGREGATED, out / SPLIT)
-    if fresh or not all(path.exists() for path in tables):
-        write_tables(read_records(out / FINDINGS), *tables)
-        write_run(out, run_document(call, settings.batch_size, asdict(tally)))
-    folders = (out / name for name in _picture_folders(settings))
-    return (*tables, out / FINDINGS, out / FAILURES, *folders)
-
-
-def _call(settings: PredictSettings, predictor: Predictor, pictures: bool) -> dict[str, Any]:
-    """What must be the same for a run to be resumed."""
-    return {
-        "modality": Modality.XRAY.value,
-        "paths": [str(path.resolve()) for path in settings.paths],
-        "bundle": predictor.bundle.card.name,
-        "bundle_version": str(predictor.bundle.card.version),
-        "software_version": pneumoseg.__version__,
-        "runtime": settings.runtime,
-        "precision": settings.precision,
-        **asdict(predictor.config),
-        "pictures": pictures,
-        "overlays": settings.overlays,
-        "masks": settings.masks,
-    }
-
-
-def _picture_folders(settings: PredictSettings) -> list[str]:
-    asked = ((OVERLAYS, settings.overlays), (MASKS, settings.masks))
-    return [name for name, wanted in asked if wanted]
-
-
-def _load_cascade(settings: PredictSettings) -> Predictor:
-    """Load the cascade as the call asks."""
-    from pneumoseg.pipeline_inference import Cascade  # here: OpenVINO takes a second to import
-
-    return Cascade.load(
-        settings.bundle or DEFAULT_BUNDLES[Modality.XRAY],
-        runtime=settings.runtime,
-        precision=settings.precision,
-        threads=settings.threads,
-        classifier_threshold=settings.classifier_threshold,
-        segmenter_threshold=settings.segmenter_threshold,
-        min_pixels=settings.min_pixels,
-        top_threshold=settings.top_threshold,
-        top_min_pixels=settings.top_min_pixels,
-        gate=settings.gate,
-    )

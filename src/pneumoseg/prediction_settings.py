@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pneumoseg.errors import UsageError
+from pneumoseg.runtime.choice import AUTO
 from pneumoseg.settings import Gate
 
 
@@ -50,18 +51,36 @@ class PredictSettings:
     """Films or slices the networks take at once; memory grows with it, results do not change."""
     threads: int | None = None
     """Processor threads of the networks; None takes all cores."""
-    runtime: str = "openvino"
-    """What runs the networks: openvino, onnxruntime or torch."""
+    runtime: str = AUTO
+    """What runs the networks: openvino, onnxruntime, torch, or auto for the best that is here."""
+    device: str = AUTO
+    """Where they run: cpu, cuda, tensorrt, directml, gpu (Intel's), or auto."""
+    streams: int | None = None
+    """How many batches OpenVINO computes at the same time; None takes 1."""
     precision: str = "f32"
     """Arithmetic of the networks, recorded in every result."""
+    engine: Literal["local", "ray"] = "local"
+    """local: this process; ray: workers on this machine or a Ray cluster, see docs/archive.md."""
+    workers: int | None = None
+    """Engine ray: processes that hold the networks, threads each; None: as many as fit."""
+    gpus: float = 0.0
+    """Engine ray: GPUs reserved for each worker; below 1 several share one."""
+    ray_address: str | None = None
+    """Engine ray: HOST:PORT of a cluster, or auto for one on this machine; None starts one."""
     overwrite: bool = False
     """Start anew where the folder holds an earlier run, instead of resuming it."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UsageError(f"batch_size must be 1 or more, got {self.batch_size}")
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"threads must be 1 or more, got {self.threads}")
+        for name in ("threads", "streams", "workers"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise UsageError(f"{name} must be 1 or more, got {count}")
+        if self.engine == "local" and (self.workers or self.gpus or self.ray_address):
+            raise UsageError(
+                "workers, gpus and ray-address are for --engine ray; add it, or leave them out"
+            )
         if (self.window_center is None) != (self.window_width is None):
             raise UsageError("give window-center and window-width together, or neither")
         if self.window_width is not None and not self.window_width > 0:

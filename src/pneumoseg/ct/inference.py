@@ -70,8 +70,10 @@ class VolumeCascade:
         bundle: str | Path = "ct",
         *,
         runtime: str = "openvino",
+        device: str = "auto",
         precision: str = "f32",
         threads: int | None = None,
+        streams: int | None = None,
         batch_slices: int = BATCH_SLICES,
         classifier_threshold: float | None = None,
         segmenter_threshold: float | None = None,
@@ -83,9 +85,11 @@ class VolumeCascade:
 
         Args:
             bundle: name of a shipped bundle, or a bundle's folder.
-            runtime: ``openvino``, ``onnxruntime`` or ``torch``.
-            precision: ``f32``, or ``bf16`` where runtime and processor have it.
+            runtime: ``openvino``, ``onnxruntime`` or ``torch``; ``auto`` for the best that is here.
+            device: ``cpu``, ``cuda``, ``tensorrt``, ``directml``, ``gpu`` (Intel's); ``auto``.
+            precision: ``f32``, or ``bf16`` where runtime and device have it.
             threads: threads of each network, or None for the runtime's own choice.
+            streams: batches OpenVINO computes at the same time, 1 where None.
             batch_slices: slices the networks take at once; results do not depend on it.
             classifier_threshold: replaces the card's value, in [0, 1].
             segmenter_threshold: replaces the card's value, in [0, 1].
@@ -102,8 +106,10 @@ class VolumeCascade:
         cascade = Cascade.load(
             bundle,
             runtime=runtime,
+            device=device,
             precision=precision,
             threads=threads,
+            streams=streams,
             classifier_threshold=classifier_threshold,
             segmenter_threshold=segmenter_threshold,
             min_pixels=min_pixels,

@@ -262,6 +262,7 @@ def _call(settings: PredictSettings, predictor: VolumePredictor, pictures: bool)
         "bundle_version": str(predictor.bundle.card.version),
         "software_version": pneumoseg.__version__,
         "runtime": settings.runtime,
+        "device": settings.device,
         "precision": settings.precision,
         **asdict(predictor.config),
         "pictures": pictures,
@@ -288,8 +289,10 @@ def _load_cascade(settings: PredictSettings) -> VolumePredictor:
     return VolumeCascade.load(
         settings.bundle or Modality.CT.value,
         runtime=settings.runtime,
+        device=settings.device,
         precision=settings.precision,
         threads=settings.threads,
+        streams=settings.streams,
         batch_slices=settings.batch_size,
         classifier_threshold=settings.classifier_threshold,
         segmenter_threshold=settings.segmenter_threshold,

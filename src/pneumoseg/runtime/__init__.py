@@ -2,7 +2,8 @@
 
 OpenVINO is the default and the only one installed with the package. ONNX Runtime serves other
 devices, PyTorch is the reference the others are compared with. Each is imported when asked for,
-and none is ever replaced by another in silence.
+and none is ever replaced by another in silence; :mod:`pneumoseg.runtime.choice` says what ``auto``
+stands for.
 """
 
 from __future__ import annotations
@@ -14,20 +15,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.errors import BundleError, UsageError
+from pneumoseg.runtime.choice import (
+    AUTO,
+    DEVICES,
+    PRECISIONS,
+    RUNTIMES,
+    Choice,
+    choose_runtime,
+)
 
-RUNTIMES = ("openvino", "onnxruntime", "torch")
-PRECISIONS = ("f32", "bf16")
+__all__ = [
+    "AUTO",
+    "DEVICES",
+    "NETWORK_METADATA",
+    "PRECISIONS",
+    "RUNTIMES",
+    "Choice",
+    "Network",
+    "check_batch",
+    "check_input_shape",
+    "choose_runtime",
+    "load_network",
+]
 
 NETWORK_METADATA = "pneumoseg.network"
 """Key of the ONNX metadata that names the network's class, e.g. ``EfficientNetB3Classifier``."""
 
 
 class Network(Protocol):
-    """A loaded network. One instance may be shared between threads; calls wait for each other."""
+    """A loaded network.
+
+    One instance may be shared between threads: each call gets the answer to its own batch, and
+    waits its turn where the runtime computes no more batches at the same time.
+    """
 
     @property
     def name(self) -> str:
         """The runtime's name, one of ``RUNTIMES``."""
+
+    @property
+    def device(self) -> str:
+        """Where it really computes, one of ``DEVICES``."""
 
     @property
     def precision(self) -> str:
@@ -53,40 +81,55 @@ class Network(Protocol):
 
 
 def load_network(
-    path: Path, *, runtime: str = "openvino", precision: str = "f32", threads: int | None = None
+    path: Path,
+    *,
+    runtime: str = "openvino",
+    device: str = AUTO,
+    precision: str = "f32",
+    threads: int | None = None,
+    streams: int | None = None,
 ) -> Network:
     """Load an ONNX file into a runtime.
 
     Args:
         path: a file made by ``pneumoseg.export``, input ``image``, output ``logits``.
-        runtime: ``openvino``, ``onnxruntime`` or ``torch``.
-        precision: ``f32``, or ``bf16`` where runtime and processor have it.
-        threads: number of threads, or None for the runtime's own choice.
+        runtime: ``openvino``, ``onnxruntime`` or ``torch``; ``auto`` for what
+            :func:`choose_runtime` finds.
+        device: ``cpu``; ``gpu`` (Intel's, OpenVINO alone); ``cuda`` (ONNX Runtime, torch);
+            ``tensorrt`` or ``directml`` (ONNX Runtime alone); ``auto`` as :func:`choose_runtime`.
+        precision: ``f32``, or ``bf16`` where runtime and device have it.
+        threads: number of processor threads, all streams together, or None for the runtime's own
+            choice.
+        streams: how many batches OpenVINO computes at the same time, 1 where None; it gives each
+            at least one thread, so there are never more than threads. The other runtimes ask for
+            no such number: they compute as many batches as threads of the caller bring.
 
     Raises:
-        UsageError: an unknown runtime or precision, or a thread count below 1.
+        UsageError: an unknown runtime, device or precision, a device that the runtime never has,
+            or a number of threads or streams below 1.
         BundleError: the file is missing or not a network.
-        RuntimeUnavailableError: the runtime is not installed, or lacks the precision here.
+        RuntimeUnavailableError: the runtime is not installed, or lacks the device or the precision
+            here.
     """
-    if runtime not in RUNTIMES:
-        raise UsageError(f"unknown runtime {runtime!r}; choose one of {', '.join(RUNTIMES)}")
-    if precision not in PRECISIONS:
-        raise UsageError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be 1 or more, got {threads}")
+    for what, count in (("threads", threads), ("streams", streams)):
+        if count is not None and count < 1:
+            raise UsageError(f"{what} must be 1 or more, got {count}")
+    choice = choose_runtime(runtime, device=device, precision=precision)
     if not path.is_file():
         raise BundleError(f"the network file {path} does not exist")
-    if runtime == "openvino":
+    if choice.runtime == "openvino":
         from pneumoseg.runtime.openvino import OpenVinoNetwork
 
-        return OpenVinoNetwork(path, precision=precision, threads=threads)
-    if runtime == "onnxruntime":
+        return OpenVinoNetwork(
+            path, device=choice.device, precision=precision, threads=threads, streams=streams
+        )
+    if choice.runtime == "onnxruntime":
         from pneumoseg.runtime.onnxruntime import OnnxRuntimeNetwork
 
-        return OnnxRuntimeNetwork(path, precision=precision, threads=threads)
+        return OnnxRuntimeNetwork(path, device=choice.device, precision=precision, threads=threads)
     from pneumoseg.runtime.torch import load_torch_network
 
-    return load_torch_network(path, precision=precision, threads=threads)
+    return load_torch_network(path, device=choice.device, precision=precision, threads=threads)
 
 
 def check_batch(batch: NDArray[np.float32], size: int) -> None:

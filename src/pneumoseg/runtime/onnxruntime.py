@@ -1,43 +1,67 @@
 """ONNX Runtime, an optional second runtime: ``pip install 'pneumoseg[onnxruntime]'``.
 
-It runs on the CPU here, so that all runtimes answer alike; its telemetry is switched off.
+Its execution providers reach other devices: CUDA and TensorRT with the package onnxruntime-gpu,
+DirectML with onnxruntime-directml. ONNX Runtime goes on with the CPU in silence when a provider
+cannot start; here it is asked what it took, and anything else than what was asked for is refused.
+Its telemetry is switched off.
+
+Sources: https://onnxruntime.ai/docs/execution-providers, one page a provider.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.errors import BundleError, RuntimeUnavailableError
 from pneumoseg.runtime import check_batch, check_input_shape
+from pneumoseg.runtime.choice import INSTALL
 
 _ERRORS_ONLY = 3
 """ONNX Runtime's log severity: 0 verbose, 1 information, 2 warning, 3 error, 4 fatal."""
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+"""Device -> the name of its execution provider."""
+
+_CUDA_OPTIONS = {
+    "use_tf32": "0",  # f32 means f32: TensorFloat-32 keeps 10 bits of the 23
+    "cudnn_conv_algo_search": "HEURISTIC",  # the default tries all, for every new size of a batch
+}
 
 
 class OnnxRuntimeNetwork:
     """A network in an ONNX Runtime session; see :class:`pneumoseg.runtime.Network`.
 
-    A session may be shared between threads by its own guarantee, so there is no lock here.
+    A session may be shared between threads by its own guarantee, but for DirectML's.
     """
 
     name = "onnxruntime"
     precision = "f32"
 
-    def __init__(self, path: Path, *, precision: str, threads: int | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: str = "cpu",
+        precision: str = "f32",
+        threads: int | None = None,
+    ) -> None:
         try:
             import onnxruntime
-            from onnxruntime.capi.onnxruntime_pybind11_state import (
-                Fail,
-                InvalidArgument,
-                InvalidGraph,
-                InvalidProtobuf,
-            )
         except ImportError as error:
             raise RuntimeUnavailableError(
-                "ONNX Runtime is not installed; run: pip install 'pneumoseg[onnxruntime]'"
+                f"ONNX Runtime is not installed; run: {INSTALL['onnxruntime']}"
             ) from error
         if precision != self.precision:
             raise RuntimeUnavailableError(
@@ -45,16 +69,9 @@ class OnnxRuntimeNetwork:
                 "another runtime"
             )
         onnxruntime.disable_telemetry_events()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf) as error:
-            raise BundleError(f"{path} is not a network that ONNX Runtime can read") from error
+        self.device = device
+        self._session = _open_session(onnxruntime, path, device, threads)
+        self._turn = threading.Lock() if device == "directml" else contextlib.nullcontext()
         image = self._session.get_inputs()[0]
         self._input_name = image.name
         self.size = check_input_shape(
@@ -64,4 +81,79 @@ class OnnxRuntimeNetwork:
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute logits; see :meth:`pneumoseg.runtime.Network.run`."""
         check_batch(batch, self.size)
-        return np.asarray(self._session.run(None, {self._input_name: batch})[0], dtype=np.float32)
+        with self._turn:
+            logits = self._session.run(None, {self._input_name: batch})[0]
+        return np.asarray(logits, dtype=np.float32)
+
+
+def _open_session(onnxruntime: Any, path: Path, device: str, threads: int | None) -> Any:
+    """Open a session on the device, and see that it is there.
+
+    Raises:
+        BundleError: the file is not a network.
+        RuntimeUnavailableError: the device's provider is missing, or could not start.
+    """
+    provider = _PROVIDERS[device]
+    present = onnxruntime.get_available_providers()
+    if provider not in present:
+        devices = ", ".join(name for name, known in _PROVIDERS.items() if known in present)
+        raise RuntimeUnavailableError(
+            f"this ONNX Runtime has no device {device!r}, only {devices}; {INSTALL[device]}"
+        )
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    failures = (state.Fail, state.EPFail, state.RuntimeException, state.NotImplemented)
+    try:
+        _prepare(onnxruntime, device)
+        session = onnxruntime.InferenceSession(
+            str(path),
+            _session_options(onnxruntime, device, threads),
+            providers=_requested_providers(device),
+            enable_fallback=0,
+        )
+    except (state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf) as error:
+        raise BundleError(f"{path} is not a network that ONNX Runtime can read") from error
+    except (*failures, ValueError, RuntimeError) as error:
+        if device == "cpu":
+            raise BundleError(f"{path} is not a network that ONNX Runtime can run") from error
+        raise _cannot_start(device, str(error).partition("\n")[0]) from error
+    taken = session.get_providers()
+    if taken[0] != provider:
+        raise _cannot_start(device, f"it took {taken[0]} instead")
+    return session
+
+
+def _cannot_start(device: str, why: str) -> RuntimeUnavailableError:
+    return RuntimeUnavailableError(
+        f"ONNX Runtime could not start the device {device!r} ({why}); {INSTALL[device]}, or ask "
+        "for the device cpu"
+    )
+
+
+def _session_options(onnxruntime: Any, device: str, threads: int | None) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    # Weights are stored as int8 behind DequantizeLinear: without this they would be brought back to
+    # f32 for every batch, and kept from the fused convolutions.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if device == "directml":
+        options.enable_mem_pattern = False  # DirectML's page demands it
+    return options
+
+
+def _requested_providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
+    """Providers in order of preference; TensorRT leaves to CUDA what it cannot compute."""
+    cuda = (_PROVIDERS["cuda"], _CUDA_OPTIONS)
+    if device == "tensorrt":
+        return [_PROVIDERS["tensorrt"], cuda]
+    return [cuda] if device == "cuda" else [_PROVIDERS[device]]
+
+
+def _prepare(onnxruntime: Any, device: str) -> None:
+    """What has to be done in the process before a session on NVIDIA's GPUs is opened."""
+    if device == "tensorrt":
+        # The one way to keep TensorRT from TensorFloat-32: github.com/microsoft/onnxruntime, 26029.
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+    if device in ("cuda", "tensorrt") and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # finds CUDA and cuDNN where pip put them

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, the default runtime: it reads the ONNX file as it is.
+"""OpenVINO, the default runtime: it reads the ONNX file as it is.
 
 The precision is set explicitly, because OpenVINO would choose bf16 by itself on processors with
 AMX, and numbers would then depend on the machine. Nothing is written to disk, nothing is sent: see
@@ -7,6 +7,7 @@ AMX, and numbers would then depend on the machine. Nothing is written to disk, n
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 from pathlib import Path
@@ -17,26 +18,36 @@ from numpy.typing import NDArray
 
 from pneumoseg.errors import BundleError, RuntimeUnavailableError
 from pneumoseg.runtime import check_batch, check_input_shape
+from pneumoseg.runtime.choice import INSTALL
 
 _TELEMETRY = "openvino_telemetry"
+_FIRST_USE = threading.Lock()
 
 
 class OpenVinoNetwork:
-    """A network compiled for the CPU; see :class:`pneumoseg.runtime.Network`."""
+    """A compiled network; see :class:`pneumoseg.runtime.Network`.
+
+    Attributes:
+        streams: how many batches are computed at the same time; further calls wait.
+    """
 
     name = "openvino"
 
-    def __init__(self, path: Path, *, precision: str, threads: int | None) -> None:
-        openvino = _import_openvino()
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: str = "cpu",
+        precision: str = "f32",
+        threads: int | None = None,
+        streams: int | None = None,
+    ) -> None:
+        with _FIRST_USE:
+            openvino = _import_openvino()
+            # OpenVINO's first conversion of an array sets up a table. Two threads that come to it
+            # at the same time wait for each other for ever, so it is done here, by one.
+            _ = openvino.Tensor(np.zeros(1, np.float32)).data
         core = openvino.Core()
-        # One stream, all threads on one batch: batches come one after another.
-        options: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": precision,
-        }
-        if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = threads
         try:
             model = core.read_model(path)
         except RuntimeError as error:
@@ -45,21 +56,80 @@ class OpenVinoNetwork:
         self.size = check_input_shape(
             [side.get_length() if side.is_static else None for side in shape], path
         )
-        self._compiled = core.compile_model(model, "CPU", options)
-        self.precision = _precision_of(self._compiled)
+        if streams is not None and streams > 1:
+            _dequantize_weights(model)
+        compiled = _compile(core, model, device, _options(device, precision, threads, streams))
+        self.device = device
+        self.precision = _precision_of(compiled)
         if self.precision != precision:
             raise RuntimeUnavailableError(
-                f"this processor cannot compute in {precision}; ask for {self.precision}"
+                f"the {device} here cannot compute in {precision}; ask for {self.precision}"
             )
-        self._request = self._compiled.create_infer_request()
-        self._lock = threading.Lock()
+        self.streams = max(1, int(compiled.get_property("NUM_STREAMS")))
+        # Last in, first out: a single caller keeps to one request, and to one request's memory.
+        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
+        for _ in range(self.streams):
+            self._idle.put(compiled.create_infer_request())
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute logits; see :meth:`pneumoseg.runtime.Network.run`."""
         check_batch(batch, self.size)
-        with self._lock:
-            self._request.infer([np.ascontiguousarray(batch)], share_inputs=True)
-            return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+        request = self._idle.get()
+        try:
+            request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+            return np.array(request.get_output_tensor(0).data, dtype=np.float32)
+        finally:
+            self._idle.put(request)
+
+
+def _dequantize_weights(model: Any) -> None:
+    """Bring int8 weights back to f32 in the model, before it is compiled for several streams.
+
+    Left to the CPU plugin, that goes wrong with more than one stream: with OpenVINO 2026.4.1 the
+    exported networks answer NaN, or numbers of seven digits. One stream is right, and is spared the
+    memory that the model's own f32 weights take. Logits move by rounding, less than 1e-5.
+    """
+    from openvino.passes import ConstantFolding, Manager
+
+    manager = Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(model)
+
+
+def _options(
+    device: str, precision: str, threads: int | None, streams: int | None
+) -> dict[str, Any]:
+    # LATENCY: all threads of a stream on one batch, and not more streams than asked for.
+    options: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": streams or 1,
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    if threads is not None and device == "cpu":
+        options["INFERENCE_NUM_THREADS"] = threads
+    return options
+
+
+def _compile(core: Any, model: Any, device: str, options: dict[str, Any]) -> Any:
+    """Compile for a device that OpenVINO finds here.
+
+    Raises:
+        RuntimeUnavailableError: it finds none of that name, or cannot compile for it.
+    """
+    if device != "cpu":  # which is always there, while to look for others takes time
+        present = sorted({str(name).split(".")[0].lower() for name in core.available_devices})
+        if device not in present:
+            raise RuntimeUnavailableError(
+                f"OpenVINO finds no device {device!r} here, only {', '.join(present)}; "
+                f"{INSTALL[device]}, or ask for cpu"
+            )
+    try:
+        return core.compile_model(model, device.upper(), options)
+    except RuntimeError as error:
+        raise RuntimeUnavailableError(
+            f"OpenVINO cannot compile the network for {device} with "
+            f"{options['INFERENCE_PRECISION_HINT']}; ask for f32, or for another device or runtime"
+        ) from error
 
 
 def _precision_of(compiled: Any) -> str:

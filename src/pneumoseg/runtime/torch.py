@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pneumoseg.errors import BundleError, RuntimeUnavailableError
 from pneumoseg.runtime import NETWORK_METADATA, check_batch, check_input_shape
+from pneumoseg.runtime.choice import INSTALL
 
 try:
     import onnx
@@ -24,7 +25,7 @@ try:
     from onnx import numpy_helper
 except ImportError as error:
     raise RuntimeUnavailableError(
-        "the torch runtime needs PyTorch and onnx; run: pip install 'pneumoseg[train]'"
+        f"the torch runtime needs PyTorch and onnx; run: {INSTALL['torch']}"
     ) from error
 
 NETWORKS = {
@@ -38,52 +39,98 @@ _BATCH_COUNTER = "num_batches_tracked"
 
 
 class TorchNetwork:
-    """A PyTorch module on the CPU; see :class:`pneumoseg.runtime.Network`.
+    """A PyTorch module; see :class:`pneumoseg.runtime.Network`.
 
-    ``threads`` sets PyTorch's process-wide thread count, for it knows no other.
+    The module is moved to the device. Two settings are PyTorch's own and hold for the whole
+    process: ``threads``, and on CUDA that f32 is not rounded to TensorFloat-32.
     """
 
     name = "torch"
-    precision = "f32"
 
-    def __init__(self, module: torch.nn.Module, *, size: int, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        *,
+        size: int,
+        threads: int | None = None,
+        device: str = "cpu",
+        precision: str = "f32",
+    ) -> None:
         self.size = size
-        self._module = module.eval()
+        self.device = device
+        self.precision = precision
+        self._module = module.eval().to(device)
+        self._layout = torch.preserve_format
+        if device == "cuda":
+            self._layout = torch.channels_last  # what cuDNN's convolutions compute in
+            self._module.to(memory_format=self._layout)
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
         if threads is not None:
             torch.set_num_threads(threads)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute logits; see :meth:`pneumoseg.runtime.Network.run`."""
         check_batch(batch, self.size)
-        with torch.inference_mode():
-            logits = self._module(torch.from_numpy(np.array(batch)))
-        return np.asarray(logits.numpy(), dtype=np.float32)
+        images = torch.from_numpy(np.array(batch))
+        autocast = torch.autocast(
+            self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16"
+        )
+        with torch.inference_mode(), autocast:
+            logits = self._module(images.to(self.device, memory_format=self._layout))
+        return np.asarray(logits.float().cpu().numpy(), dtype=np.float32)
 
 
-def load_torch_network(path: Path, *, precision: str, threads: int | None) -> TorchNetwork:
+def load_torch_network(
+    path: Path, *, device: str = "cpu", precision: str = "f32", threads: int | None = None
+) -> TorchNetwork:
     """Build the network that an exported file names, with the file's weights.
 
     Raises:
         BundleError: not an exported network, or of a class this version does not know.
-        RuntimeUnavailableError: a precision other than f32.
+        RuntimeUnavailableError: bf16 on anything but a CUDA device that has it, no CUDA device, or
+            a package of the network missing.
     """
-    if precision != "f32":
-        raise RuntimeUnavailableError(
-            f"the torch runtime is the f32 reference and does not compute in {precision}"
-        )
+    _require_device(device, precision)
     model = _read_model(path)
     network = {entry.key: entry.value for entry in model.metadata_props}.get(NETWORK_METADATA)
     if network not in NETWORKS:
         raise BundleError(
             f"{path} holds the network {network!r}; the torch runtime knows {', '.join(NETWORKS)}"
         )
-    module: torch.nn.Module = getattr(importlib.import_module(NETWORKS[network]), network)()
+    module = _build(network)
     load_weights(module, path)
     sides = model.graph.input[0].type.tensor_type.shape.dim
     size = check_input_shape(
         [side.dim_value if side.HasField("dim_value") else None for side in sides], path
     )
-    return TorchNetwork(module, size=size, threads=threads)
+    return TorchNetwork(module, size=size, threads=threads, device=device, precision=precision)
+
+
+def _require_device(device: str, precision: str) -> None:
+    if precision != "f32" and device != "cuda":
+        raise RuntimeUnavailableError(
+            f"on the {device} the torch runtime is the f32 reference and does not compute in "
+            f"{precision}; ask for f32, or for cuda"
+        )
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeUnavailableError(
+            "PyTorch finds no device 'cuda' here, only cpu; install NVIDIA's driver and a PyTorch "
+            "that is built for CUDA, or ask for cpu"
+        )
+    if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise RuntimeUnavailableError("this GPU cannot compute in bf16; ask for f32")
+
+
+def _build(network: str) -> torch.nn.Module:
+    try:
+        module = importlib.import_module(NETWORKS[network])
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"the torch runtime needs {error.name}; run: {INSTALL['torch']}"
+        ) from error
+    built: torch.nn.Module = getattr(module, network)()
+    return built
 
 
 def load_weights(module: torch.nn.Module, path: Path) -> None:
