@@ -470,6 +470,10 @@ def test_wrong_calls_create_nothing(tmp_path):
         predict(tmp_path, tmp_path)
     with pytest.raises(UsageError, match="batch_size"):
         predict(film, out, batch_size=0)
+    with pytest.raises(UsageError, match="--engine ray"):
+        predict(film, out, workers=2)
+    with pytest.raises(UsageError, match="unknown runtime 'magic'"):
+        predict(film, out, runtime="magic")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "film.png"]
 
 

@@ -311,6 +311,7 @@ class Cascade:
             software_version=pneumoseg.__version__,
             runtime=self.classifier.name,
             precision=self.classifier.precision,
+            device=self.classifier.device,
         )
 
     def _tensor(self, grids: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.float32]:

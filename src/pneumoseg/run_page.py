@@ -100,7 +100,7 @@ def _facts(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
         ("Bundle", f"{record['bundle']} {record['bundle_version']}"),
         ("Software", f"pneumoseg {record['software_version']}"),
-        ("Runtime", f"{record['runtime']}, {record['precision']}"),
+        ("Runtime", f"{record['runtime']} on {record.get('device', 'cpu')}, {record['precision']}"),
         ("Suspected from", f"probability {record['classifier_threshold']:.3f}"),
     )
 

@@ -264,6 +264,7 @@ class Provenance:
     software_version: str
     runtime: str
     precision: str
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)

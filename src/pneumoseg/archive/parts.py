@@ -45,6 +45,7 @@ COLUMNS: dict[str, str] = {
     "bundle_version": "string",
     "software_version": "string",
     "runtime": "string",
+    "device": "string",
     "precision": "string",
     "record": "string",
 }

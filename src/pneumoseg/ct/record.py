@@ -72,6 +72,7 @@ def volume_record(finding: VolumeFinding, config: PipelineConfig) -> dict[str, A
         "bundle_version": provenance.bundle_version,
         "software_version": provenance.software_version,
         "runtime": provenance.runtime,
+        "device": provenance.device,
         "precision": provenance.precision,
         "notes": list(source.notes),
     }

@@ -93,6 +93,7 @@ def finding_record(
         "bundle_version": finding.provenance.bundle_version,
         "software_version": finding.provenance.software_version,
         "runtime": finding.provenance.runtime,
+        "device": finding.provenance.device,
         "precision": finding.provenance.precision,
         "notes": list(source.notes),
     }
