@@ -57,7 +57,6 @@ bundle-ct: $(DEV)/.installed
 	$(DEV)/bin/pneumoseg train classifier --settings configs/ct_classifier.toml
 	$(DEV)/bin/pneumoseg train classifier --settings configs/ct_classifier_longer.toml
 	$(DEV)/bin/pneumoseg train segmenter --settings configs/ct_segmenter.toml
-	$(DEV)/bin/pneumoseg train segmenter --settings configs/ct_segmenter_longer.toml
 	$(DEV)/bin/pneumoseg calibrate --settings configs/ct_calibrate.toml
 
 ## make clean     remove the virtual environments (outputs, runs and caches stay)

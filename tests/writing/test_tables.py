@@ -73,6 +73,7 @@ def test_record_holds_every_promised_field():
         "bundle_version": "1.0",
         "software_version": "0.1.0",
         "runtime": "openvino",
+        "device": "cpu",
         "precision": "f32",
         "notes": ["no window"],
     }
