@@ -10,13 +10,13 @@ SHARED ?= ../shared
 help:
 	@sed -n 's/^## //p' Makefile
 
-## make demo      inference only (no torch): twelve phantom studies, outlined, on one page
+## make demo      inference only (no torch): twelve phantom films and a CT, outlined, on one page
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/pneumoseg demo --out outputs/demo
 
 ## make test      everything installed, every check run: style, types, layers, tests
 test: lint
-	$(DEV)/bin/python -m pytest
+	$(DEV)/bin/python -m pytest -n 2 --dist loadfile
 
 ## make lint      style, types and layers only
 lint: $(DEV)/.installed
@@ -50,7 +50,7 @@ bundle: $(DEV)/.installed
 	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter.toml
 	$(DEV)/bin/pneumoseg calibrate --settings configs/cxr_calibrate.toml
 
-## make bundle-ct  train CT weights on simulated pneumothorax (an hour; needs the CT in ../shared)
+## make bundle-ct  train CT weights on simulated pneumothorax (two hours; needs the CT in ../shared)
 bundle-ct: $(DEV)/.installed
 	$(DEV)/bin/pneumoseg simulate --settings configs/ct_simulate.toml
 	$(DEV)/bin/pneumoseg prepare --settings configs/ct_prepare.toml

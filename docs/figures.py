@@ -39,26 +39,29 @@ def table(card: Card, begun: str | None = None) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [_line(figure) for figure in chosen]
-    measured_on = ", ".join(sorted({f"{figure.split}; {figure.origin}" for figure in chosen}))
-    # on CT each split says by what its interval was drawn
-    intervals = "" if card.modality is Modality.CT else "Intervals: bootstrap by patient. "
-    config = card.config
-    point = f"{config.classifier_threshold:.3f} / {config.segmenter_threshold:.2f} / "
+    point = f"{card.config.classifier_threshold:.3f} / {card.config.segmenter_threshold:.2f} / "
+    point += f"{card.config.min_pixels} px"
     if card.modality is Modality.CT:
-        point += f"{config.min_volume_ml:g} mL, "
+        # the splits differ by what is resampled; the sources are in the figures' names
+        measured_on = "simulated pneumothorax, test part, anatomies never trained or calibrated on"
+        intervals = "by anatomy, where there is one anatomy alone (lidc) by volume"
+        point += f" ({card.config.min_volume_ml:g} mL where the spacing is known)"
+    else:
+        measured_on = ", ".join(sorted({f"{figure.split}; {figure.origin}" for figure in chosen}))
+        intervals = "by patient"
     return (
         "\n".join(lines)
         + f"\n\nBundle `{card.name}` {card.version}, classifier at {card.classifier_size}×"
         + f"{card.classifier_size}, segmenter at {card.segmenter_size}×{card.segmenter_size}, "
-        + f"operating point {point}{config.min_pixels} px. Measured on: {measured_on}. "
-        + f"{intervals}Remade by "
-        + f"`pneumoseg calibrate --settings configs/{card.name}_calibrate.toml`.\n"
+        + f"operating point {point}. Measured on: {measured_on}. Intervals: bootstrap {intervals}. "
+        + f"Remade by `pneumoseg calibrate --settings configs/{card.name}_calibrate.toml`.\n"
     )
 
 
 def _line(figure: CardFigure) -> str:
-    value = "n/a" if figure.value is None else f"{figure.value:.3f}"
-    interval = "–" if figure.low is None else f"{figure.low:.3f} to {figure.high:.3f}"
+    places = ".0f" if " mL" in figure.name and "correlation" not in figure.name else ".3f"
+    value = "n/a" if figure.value is None else f"{figure.value:{places}}"
+    interval = "–" if figure.low is None else f"{figure.low:{places}} to {figure.high:{places}}"
     counts = f"{figure.n} | {figure.n_positive} | {figure.n_patients}"
     return f"| {figure.name} | {value} | {interval} | {counts} |"
 

@@ -11,7 +11,9 @@ from pneumoseg import check
 from pneumoseg import demo as demo_module
 from pneumoseg.cli import main
 from pneumoseg.demo import Demo, DemoSettings, run_demo
+from pneumoseg.prediction_modality import DEFAULT_BUNDLES
 from pneumoseg.prediction_run import Progress
+from pneumoseg.study import Modality
 from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
 
 STUDIES = 2
@@ -30,9 +32,10 @@ def heard() -> tuple[list[tuple[int, int]], list[Progress]]:
 
 @pytest.fixture(scope="module")
 def done(settings: DemoSettings, heard: tuple[list[tuple[int, int]], list[Progress]]) -> Demo:
-    """Two studies instead of twelve, and a bundle by hand: every film is brighter than black."""
+    """Two studies instead of twelve, no CT, a bundle by hand: every film is brighter than black."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo_module, "STUDIES", STUDIES)
+        patch.setattr(demo_module, "shipped_bundles", lambda: ("cxr",))
         return run_demo(
             settings,
             on_phantom=lambda done, total: heard[0].append((done, total)),
@@ -83,6 +86,7 @@ def test_again_replaces_it_and_leaves_other_files(
 ) -> None:
     """The command says where everything lies; what else is in the folder is not its own."""
     monkeypatch.setattr(demo_module, "STUDIES", STUDIES)
+    monkeypatch.setattr(demo_module, "shipped_bundles", lambda: ("cxr",))
     (done.results / "my notes.txt").write_text("keep me")
     assert main(["demo", "--out", str(settings.out), "--bundle", settings.bundle]) == 0
     said = capsys.readouterr().out
@@ -92,6 +96,11 @@ def test_again_replaces_it_and_leaves_other_files(
         assert str(path) in said
     assert "not a medical device" in said
     assert (done.results / "my notes.txt").read_text() == "keep me"
+
+
+def test_the_bundle_for_ct_is_shipped() -> None:
+    """What `make demo` shows a CT with where nothing else is asked for."""
+    assert DEFAULT_BUNDLES[Modality.CT] in demo_module.shipped_bundles()
 
 
 def test_a_ct_is_shown_beside_the_films(

@@ -255,7 +255,7 @@ def _help() -> str:
     lines = [f"  {name:{width}}{command.summary}" for name, command in COMMANDS.items()]
     return (
         "usage: pneumoseg COMMAND [options]      pneumoseg COMMAND --help\n\n"
-        "Finds pneumothorax in chest X-rays, and with a CT bundle in chest CT. Research software, "
+        "Finds pneumothorax in chest X-rays and chest CT. Research software, "
         "not a medical device.\n\n" + "\n".join(lines) + "\n\n"
         "exit codes: 0 done, 1 some inputs could not be used (failures.csv), 2 the call was wrong\n"
     )

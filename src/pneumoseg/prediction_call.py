@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pneumoseg
-from pneumoseg.prediction_batches import Predictor
+from pneumoseg.prediction_batches import Predictor, PredictorBundle
 from pneumoseg.prediction_folder import (
     AGGREGATED,
     FAILURES,
@@ -22,6 +22,7 @@ from pneumoseg.prediction_journal import Tally
 from pneumoseg.prediction_modality import DEFAULT_BUNDLES
 from pneumoseg.prediction_settings import PredictSettings
 from pneumoseg.runtime.choice import choose_runtime
+from pneumoseg.settings import PipelineConfig
 from pneumoseg.study import Modality
 from pneumoseg.writing.tables import read_records, write_tables
 
@@ -40,20 +41,31 @@ def with_runtime(settings: PredictSettings) -> PredictSettings:
 def describe_call(
     settings: PredictSettings, predictor: Predictor, *, pictures: bool
 ) -> dict[str, Any]:
-    """What must be the same for a run to be resumed, by whichever engine."""
+    """What must be the same for a run of films to be resumed, by whichever engine."""
+    own = {"masks": settings.masks}
+    return shared_call(settings, predictor.bundle, predictor.config, Modality.XRAY, pictures) | own
+
+
+def shared_call(
+    settings: PredictSettings,
+    bundle: PredictorBundle,
+    config: PipelineConfig,
+    modality: Modality,
+    pictures: bool,
+) -> dict[str, Any]:
+    """What must be the same for any run to be resumed."""
     return {
-        "modality": Modality.XRAY.value,
+        "modality": modality.value,
         "paths": [str(path.resolve()) for path in settings.paths],
-        "bundle": predictor.bundle.card.name,
-        "bundle_version": str(predictor.bundle.card.version),
+        "bundle": bundle.card.name,
+        "bundle_version": str(bundle.card.version),
         "software_version": pneumoseg.__version__,
         "runtime": settings.runtime,
         "device": settings.device,
         "precision": settings.precision,
-        **asdict(predictor.config),
+        **asdict(config),
         "pictures": pictures,
         "overlays": settings.overlays,
-        "masks": settings.masks,
     }
 
 

@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-import pneumoseg
 from pneumoseg.ct.entry import VolumeEntry
 from pneumoseg.ct.finding import VolumeFinding
 from pneumoseg.ct.pictures import write_pictures
@@ -29,6 +28,7 @@ from pneumoseg.prediction_batches import (
     duplicate_id,
     failure_of,
 )
+from pneumoseg.prediction_call import shared_call, with_runtime
 from pneumoseg.prediction_folder import (
     AGGREGATED,
     FAILURES,
@@ -106,6 +106,7 @@ def run_volumes(
             is being written to by another process; or the bundle is unusable.
     """
     started = time.perf_counter()
+    settings = with_runtime(settings)
     predictor = (load or _load_cascade)(settings)
     out = settings.out
     with writing_to(out):
@@ -255,21 +256,8 @@ def _finish(
 
 def _call(settings: PredictSettings, predictor: VolumePredictor, pictures: bool) -> dict[str, Any]:
     """What must be the same for a run to be resumed."""
-    return {
-        "modality": Modality.CT.value,
-        "paths": [str(path.resolve()) for path in settings.paths],
-        "bundle": predictor.bundle.card.name,
-        "bundle_version": str(predictor.bundle.card.version),
-        "software_version": pneumoseg.__version__,
-        "runtime": settings.runtime,
-        "device": settings.device,
-        "precision": settings.precision,
-        **asdict(predictor.config),
-        "pictures": pictures,
-        "window_center": settings.window_center,
-        "window_width": settings.window_width,
-        "overlays": settings.overlays,
-    }
+    own = {"window_center": settings.window_center, "window_width": settings.window_width}
+    return shared_call(settings, predictor.bundle, predictor.config, Modality.CT, pictures) | own
 
 
 def _folders(settings: PredictSettings) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ phantoms are easier than real lungs, and there are more of their slices.
 
 Stage two's threshold is searched on whole volumes and on single slices alike; the smallest lesion
 in mL on volumes, the smallest in pixels on single slices, which stand for pictures without spacing.
-What is maximised is the mean Dice over all of them, an empty mask where there is no pneumothorax
-counting 1: simulated volumes have it in every other one, so that a lesion missed and a false one
-weigh the same.
+What is maximised is the mean Dice of those with pneumothorax, a miss counting 0, as for films:
+stage one has spoken of the others. Then the smallest lesion grows as long as that costs next to
+nothing, so that fewer outlines are false.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from pneumoseg.training.labelled_volumes import LabelledVolume, VolumePlace, vol
 
 MIN_VOLUME_CHOICES_ML = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """A gap of 1 mm over 25 cm² of pleura is 2.5 mL."""
+WORTH_A_FALSE_OUTLINE = 0.01
+"""Mean Dice that may be lost for a larger smallest lesion."""
 LEVELS = 255
 """Probability maps of a volume are kept in so many steps, a byte a voxel."""
 
@@ -135,7 +137,7 @@ def threshold_for_every_source(
 
 @dataclass(frozen=True)
 class LesionPoint:
-    """Stage two's operating point and the mean Dice that it reaches on volumes and on pictures."""
+    """Stage two's operating point, and the mean Dice it reaches where there is pneumothorax."""
 
     threshold: float
     min_volume_ml: float
@@ -145,7 +147,10 @@ class LesionPoint:
 
 
 class LesionSearch:
-    """Mean Dice at every threshold and smallest lesion, volumes and single slices apart."""
+    """Mean Dice at every threshold and smallest lesion, volumes and single slices apart.
+
+    Volumes and slices without pneumothorax have no say.
+    """
 
     def __init__(self) -> None:
         self._volumes = np.zeros((len(THRESHOLDS), len(MIN_VOLUME_CHOICES_ML)))
@@ -160,6 +165,8 @@ class LesionSearch:
             levels: uint8 (slices, rows, cols), probabilities times 255; 0 where stage two did not
                 run.
         """
+        if not labelled.truth.any():
+            return
         voxel_ml = labelled.voxel_ml
         if voxel_ml is None:
             smallest = [math.ceil(x * labelled.pixels_per_grid_pixel) for x in MIN_PIXELS_CHOICES]
@@ -177,8 +184,9 @@ class LesionSearch:
     def best(self) -> LesionPoint:
         """The point of the highest mean Dice, volumes and pictures weighed alike.
 
-        Among equal ones the larger smallest lesion wins, then the threshold nearest the seed's.
-        What there was no case for keeps its default.
+        Among equal ones the threshold nearest the seed's wins. The smallest lesion is the largest
+        that costs no more than ``WORTH_A_FALSE_OUTLINE``. What there was no case for keeps its
+        default.
         """
         volumes = self._volumes / max(1, self._counts["volumes"])
         pictures = self._pictures / max(1, self._counts["pictures"])
@@ -187,7 +195,7 @@ class LesionSearch:
             range(len(THRESHOLDS)),
             key=lambda i: (round(float(together[i]), 9), -abs(THRESHOLDS[i] - SEGMENTER_THRESHOLD)),
         )
-        in_ml, in_px = _last_largest(volumes[row]), _last_largest(pictures[row])
+        in_ml, in_px = _last_good(volumes[row]), _last_good(pictures[row])
         has_volumes, has_pictures = self._counts["volumes"] > 0, self._counts["pictures"] > 0
         return LesionPoint(
             threshold=THRESHOLDS[row],
@@ -248,14 +256,14 @@ def _level(threshold: float) -> int:
 def _dices(
     size: NDArray[np.float64], shared: NDArray[np.float64], truth: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Dice at every point; 1 where both are empty."""
-    total = size + np.count_nonzero(truth)
-    return np.where(total > 0, 2.0 * shared / np.maximum(total, 1), 1.0)
+    """Dice at every point, of a truth that is not empty."""
+    return 2.0 * shared / (size + np.count_nonzero(truth))
 
 
-def _last_largest(values: NDArray[np.float64]) -> int:
-    rounded = np.round(values, 9)
-    return int(np.flatnonzero(rounded == rounded.max())[-1])
+def _last_good(values: NDArray[np.float64]) -> int:
+    """The last value that is as good as the largest, or next to it."""
+    good = values >= values.max() - WORTH_A_FALSE_OUTLINE - 1e-9
+    return int(np.flatnonzero(good)[-1])
 
 
 def _slice_logits(place: VolumePlace, network: Network, window: Window, size: int) -> _Sliced:
