@@ -134,3 +134,7 @@ def test_masks_that_do_not_fit_leave_nothing_behind(
     with pytest.raises(DataError, match="does not fit"):
         score_films(cascade, settings(data, tmp_path, mask_grid=64, where=("part=test",)))
     assert list(tmp_path.iterdir()) == []
+    own = tmp_path / "scores"  # a folder that was not there goes too
+    with pytest.raises(DataError, match="does not fit"):
+        score_films(cascade, settings(data, own, mask_grid=64, where=("part=test",)))
+    assert list(tmp_path.iterdir()) == []

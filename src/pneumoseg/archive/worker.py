@@ -134,12 +134,13 @@ class _Block:
     _image_ids: dict[str, str] = field(default_factory=dict)
 
     def outcomes(self) -> list[Outcome]:
+        """What became of each input, order kept."""
         settings = self.work.settings
         here = self._here()
         entries = [entry for entry in here if isinstance(entry, Entry)]
         reading = read_ahead(
             entries,
-            self._prepare,
+            self.predictor.prepare,
             window=2 * settings.batch_size,
             pictures=self.work.pictures,
             keep_images=settings.overlays,
@@ -175,9 +176,6 @@ class _Block:
             return replace(entry, path=str(fetch(entry.absolute, own)))
         except InputError as error:
             return Failure(error.code, str(error))
-
-    def _prepare(self, image: Any) -> Any:
-        return self.predictor.prepare(image)
 
     def _noted(
         self, entry: Entry, prepared: Prepared | Failure

@@ -79,6 +79,7 @@ def score_films(
     about = _about(cascade, settings)
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     folder = settings.scores / f"{cascade.bundle.card.name}-{digest[:_DIGEST_LETTERS]}"
+    was_there = settings.scores.exists()
     try:
         if not (folder / SCORES).is_file():
             folder.mkdir(parents=True, exist_ok=True)
@@ -87,6 +88,8 @@ def score_films(
                     _run(cascade, settings, folder, on_film)
                 except DataError:  # films that cannot be used are not worth going on from
                     shutil.rmtree(folder)
+                    if not was_there:
+                        settings.scores.rmdir()
                     raise
                 _finish(folder, about)
     except OSError as error:
