@@ -39,6 +39,8 @@ TABLES = ("predictions_aggregated.csv", "predictions_split.csv")
 class FakeCascade:
     """Probability is the mean brightness; ``predicted`` is every image id, in order of work."""
 
+    batches_at_once = 1
+
     def __init__(self, classifier_threshold: float | None = None) -> None:
         self.config = PipelineConfig(classifier_threshold=classifier_threshold or 0.35)
         self.bundle = SimpleNamespace(card=SimpleNamespace(name="fake", version="1"))

@@ -23,6 +23,8 @@ PLACEMENT = Placement.letterbox(1, 1)
 class FakeStages:
     """A film's grid is its number; numbers divisible by ``every`` pass the gate."""
 
+    batches_at_once = 1
+
     def __init__(self, every: int, delay: float = 0.0) -> None:
         self.every, self.delay = every, delay
         self.detected: list[list[int]] = []

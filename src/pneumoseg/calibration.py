@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
+from scipy import special
 
 from pneumoseg.errors import DataError
 from pneumoseg.settings import TARGET_RECALL
@@ -118,6 +118,8 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Calibration:
     Raises:
         DataError: only one class, or values that are not finite.
     """
+    from scipy import optimize  # here: inference does without, and it takes a quarter of a second
+
     scores, truth = _checked(logits, labels)
     low, high = _platt_targets(truth)
     targets = np.where(truth, high, low)
@@ -154,6 +156,8 @@ def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> Calibration:
     Raises:
         DataError: only one class, or values that are not finite.
     """
+    from scipy import optimize
+
     scores, truth = _checked(logits, labels)
     distinct, place, count = np.unique(scores, return_inverse=True, return_counts=True)
     share = np.bincount(place, weights=truth) / count

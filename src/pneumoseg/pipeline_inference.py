@@ -26,8 +26,10 @@ Everything that was learnt or measured (weights, sizes, calibration, thresholds)
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +122,7 @@ class Cascade:
             device: ``cpu``, ``cuda``, ``tensorrt``, ``directml``, ``gpu`` (Intel's); ``auto``.
             precision: ``f32``, or ``bf16`` where runtime and device have it.
             threads: threads of each network, or None for the runtime's own choice.
-            streams: batches OpenVINO computes at the same time, 1 where None.
+            streams: films OpenVINO computes at the same time; None for one a thread, up to 4.
             classifier_threshold: replaces the card's value, in [0, 1].
             segmenter_threshold: replaces the card's value, in [0, 1].
             min_pixels: replaces the card's value, pixels of the 512×512 grid; 0 keeps every lesion.
@@ -144,17 +146,18 @@ class Cascade:
         }
         given = {name: value for name, value in asked.items() if value is not None}
         config = dataclasses.replace(opened.card.config, **given)  # type: ignore[arg-type]
-        classifier, segmenter = (
-            load_network(
-                path,
-                runtime=runtime,
-                device=device,
-                precision=precision,
-                threads=threads,
-                streams=streams,
-            )
-            for path in (opened.classifier_path, opened.segmenter_path)
+        load = functools.partial(
+            load_network,
+            runtime=runtime,
+            device=device,
+            precision=precision,
+            threads=threads,
+            streams=streams,
         )
+        with ThreadPoolExecutor(2) as loading:  # to compile a network keeps one core busy
+            classifier, segmenter = loading.map(
+                load, (opened.classifier_path, opened.segmenter_path)
+            )
         card = opened.card
         if (classifier.size, segmenter.size) != (card.classifier_size, card.segmenter_size):
             raise BundleError(
@@ -215,6 +218,15 @@ class Cascade:
         self._require_modality(image)
         grid, placement = preprocess.to_grid(image)
         return Film(image.source, image.shape, image.spacing_mm, grid, placement)
+
+    @property
+    def batches_at_once(self) -> int:
+        """How many batches keep the networks busy.
+
+        Two where films are dealt out to streams: at the end of one batch the streams that are done
+        go on with the next.
+        """
+        return 2 if max(self.classifier.streams, self.segmenter.streams) > 1 else 1
 
     def detect(self, grids: Sequence[NDArray[np.uint8]]) -> list[Detection]:
         """Stage one: uint8 grids (512, 512) of :func:`preprocess.to_grid` to detections.

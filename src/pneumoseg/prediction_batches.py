@@ -102,6 +102,10 @@ class Predictor(Protocol):
     def bundle(self) -> PredictorBundle:
         """The bundle, for its name and version."""
 
+    @property
+    def batches_at_once(self) -> int:
+        """How many batches to hand to the networks at the same time, each from its own thread."""
+
     def prepare(self, image: Image) -> Film:
         """Letterbox; called in several threads."""
 

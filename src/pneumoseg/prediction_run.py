@@ -62,6 +62,7 @@ from pneumoseg.prediction_settings import (
     own_results,
 )
 from pneumoseg.prediction_stages import in_stages
+from pneumoseg.process import prepare_for_many_films
 from pneumoseg.reading import walk
 from pneumoseg.study import Finding, Modality
 from pneumoseg.writing.overlay import safe_file_name, write_mask, write_overlay
@@ -90,6 +91,7 @@ def run_predict(
         UsageError: a path is missing, there is no file at all, the folder cannot be written to,
             holds another call's run, or is being written to by another process.
     """
+    prepare_for_many_films()
     if settings.engine == "ray":
         return run_archive(settings, on_progress=on_progress, load=load)
     check_out(settings)

@@ -56,7 +56,7 @@ class PredictSettings:
     device: str = AUTO
     """Where they run: cpu, cuda, tensorrt, directml, gpu (Intel's), or auto."""
     streams: int | None = None
-    """How many batches OpenVINO computes at the same time; None takes 1."""
+    """How many films OpenVINO computes at the same time; None: one a thread, up to 4."""
     precision: str = "f32"
     """Arithmetic of the networks, recorded in every result."""
     engine: Literal["local", "ray"] = "local"

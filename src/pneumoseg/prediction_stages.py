@@ -1,6 +1,6 @@
 """Many films through the cascade, each stage as soon as it has a batch.
 
-    reading threads ─► film on the grid ─► networks' thread ─► finishing thread ─► caller, in order
+    reading threads ─► film on the grid ─► network threads ─► finishing thread ─► caller, in order
     (decode, resize)                       (batches of either   (mask, lesions,
                                             stage, in turn)      run lengths, pictures)
 
@@ -37,8 +37,8 @@ from pneumoseg.prediction_batches import (
 from pneumoseg.prediction_folder import Entry
 from pneumoseg.study import Detection, Finding
 
-AHEAD = 2
-"""Batches at the networks: one in work and one waiting."""
+WAITING = 1
+"""Batches that wait at the networks, beside those in work."""
 UNDER_WAY = 8
 """Batches of films that may be under way, so that few suspected ones still fill a batch of stage
 two; it is also what a kill may cost."""
@@ -82,8 +82,8 @@ def in_stages(
     """Take films through both stages.
 
     Args:
-        predictor: the cascade; ``detect`` and ``segment`` are called in one thread, ``conclude`` in
-            another.
+        predictor: the cascade; ``detect`` and ``segment`` are called in as many threads as its
+            ``batches_at_once``, ``conclude`` in another.
         arriving: films that are read, in order.
         batch_size: films the networks take at once.
         finish: called in the finishing thread; what it gives for a finding is handed over.
@@ -97,7 +97,8 @@ def in_stages(
         RuntimeError: the network runtime itself failed; that is not one film's trouble.
     """
     most = batch_size * (UNDER_WAY_WITH_IMAGES if keeps_images else UNDER_WAY)
-    run = _Stages(predictor, iter(arriving), batch_size, most, finish)
+    networks = ThreadPoolExecutor(predictor.batches_at_once, thread_name_prefix="networks")
+    run = _Stages(predictor, iter(arriving), batch_size, most, finish, networks)
     try:
         yield from run.results()
     finally:
@@ -111,14 +112,12 @@ class _Stages:
     batch_size: int
     most_under_way: int
     finish: Callable[[Entry, Prepared, Finding], Record]
+    networks: ThreadPoolExecutor
     order: deque[_Place] = field(default_factory=deque)
     suspected: deque[_Place] = field(default_factory=deque)
     at_work: deque[_Work] = field(default_factory=deque)
     arrived: int = 0
     all_arrived: bool = False
-    networks: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="networks")
-    )
     finishing: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="finish")
     )
@@ -151,7 +150,7 @@ class _Stages:
 
     def _feed(self) -> None:
         """Hand batches to the networks, as many as may wait there."""
-        while len(self.at_work) < AHEAD:
+        while len(self.at_work) < self.predictor.batches_at_once + WAITING:
             enough = len(self.suspected) >= self.batch_size
             if not (enough or self.all_arrived or self._one_waited_too_long()):
                 places = self._arrived()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,7 +37,8 @@ def encode(mask: NDArray[np.bool_]) -> str:
         return EMPTY
     # Only the columns from the first to the last touched one: transposing them is what costs time.
     first, last = int(used[0]), int(used[-1]) + 1
-    columns = np.ascontiguousarray(mask[:, first:last].T, dtype=np.bool_).reshape(-1)
+    touched = np.asarray(mask[:, first:last], dtype=np.bool_).view(np.uint8)
+    columns = np.asarray(cv2.transpose(touched)).reshape(-1)
     edges = np.flatnonzero(columns[1:] != columns[:-1]) + 1
     if columns[0]:
         edges = np.concatenate(([0], edges))

@@ -136,9 +136,10 @@ class Image:
             raise ValueError(
                 f"pixels must be (rows, cols) or (slices, rows, cols), not {self.pixels.shape}"
             )
-        if not np.isfinite(self.pixels).all():
+        lowest, highest = self.pixels.min(), self.pixels.max()  # NaN where one pixel is
+        if not (np.isfinite(lowest) and np.isfinite(highest)):
             raise ValueError("pixels must be finite")
-        if self.units is Units.UNIT_INTERVAL and (self.pixels.min() < 0 or self.pixels.max() > 1):
+        if self.units is Units.UNIT_INTERVAL and (lowest < 0 or highest > 1):
             raise ValueError("unit-interval pixels must lie in [0, 1]")
         if self.spacing_mm is not None:
             if len(self.spacing_mm) != self.pixels.ndim:

@@ -1,4 +1,4 @@
-"""OpenVINO with several batches at the same time, and the devices it finds."""
+"""OpenVINO with several films at the same time, and the devices it finds."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def met(network: OpenVinoNetwork, *, wait_seconds: float) -> bool:
     for request in [network._idle.get() for _ in range(network.streams)]:
         network._idle.put(Meeting(request, others))
     with ThreadPoolExecutor(2) as callers:
-        calls = [callers.submit(network.run, batch_of(k)) for k in (2, 3)]
+        calls = [callers.submit(network.run, batch_of(1)) for _ in range(2)]
         failures = [call.exception() for call in calls]
     assert all(isinstance(failure, threading.BrokenBarrierError | None) for failure in failures)
     return failures == [None, None]
@@ -60,18 +60,32 @@ def test_two_streams_compute_at_the_same_time(tmp_path: Path) -> None:
     assert met(load(path, threads=2, streams=2), wait_seconds=20)
 
 
-def test_one_stream_is_the_default_and_calls_take_turns(tmp_path: Path) -> None:
+def test_calls_of_one_stream_take_turns(tmp_path: Path) -> None:
     path = write_model(tmp_path / "net.onnx", average=False)
-    network = load(path, threads=2)
+    network = load(path, threads=2, streams=1)
     assert network.streams == 1
     assert not met(network, wait_seconds=0.3)
 
 
-@pytest.mark.parametrize(("threads", "streams", "expected"), [(1, 2, 1), (2, 2, 2), (2, 3, 2)])
+@two_cores
+def test_a_batch_is_dealt_out_film_by_film(tmp_path: Path) -> None:
+    """Two films of one call meet at a barrier: both are in work at the same time."""
+    path = write_model(tmp_path / "net.onnx", average=False)
+    network = load(path, threads=2, streams=2)
+    others = threading.Barrier(2, timeout=20)
+    for request in [network._idle.get() for _ in range(2)]:
+        network._idle.put(Meeting(request, others))
+    assert network.run(batch_of(2)).shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("threads", "streams", "expected"),
+    [(1, 2, 1), (2, 2, 2), (2, 3, 2), (1, None, 1), (2, None, 2)],
+)
 def test_never_more_streams_than_threads(
-    threads: int, streams: int, expected: int, tmp_path: Path
+    threads: int, streams: int | None, expected: int, tmp_path: Path
 ) -> None:
-    """``threads`` counts all streams together, and a stream has at least one."""
+    """``threads`` counts all streams together, and a stream has at least one; None is one each."""
     if (os.cpu_count() or 1) < 2:
         pytest.skip("OpenVINO takes no more threads than cores")
     path = write_model(tmp_path / "net.onnx", average=False)
@@ -89,7 +103,7 @@ def test_streams_change_no_answer() -> None:
     bundle = load_bundle("cxr")
     noise = np.random.default_rng(3)
     for path in (bundle.classifier_path, bundle.segmenter_path):
-        one, two = load(path, threads=2), load(path, threads=2, streams=2)
+        one, two = load(path, threads=2, streams=1), load(path, threads=2, streams=2)
         batches = [
             noise.normal(size=(count, 1, one.size, one.size)).astype(np.float32)
             for count in (1, 2, 1)
@@ -99,6 +113,8 @@ def test_streams_change_no_answer() -> None:
         for batch, answer in zip(batches, answers, strict=True):
             np.testing.assert_allclose(answer, one.run(batch), atol=1e-5, rtol=0)
             np.testing.assert_array_equal(answer, two.run(batch))
+            alone = [two.run(batch[k : k + 1]) for k in range(len(batch))]
+            np.testing.assert_array_equal(answer, np.concatenate(alone))
 
 
 def test_the_first_conversion_of_an_array_is_left_to_no_caller(
@@ -124,7 +140,7 @@ def test_the_first_conversion_of_an_array_is_left_to_no_caller(
 
 def test_a_failed_call_leaves_the_network_usable(tmp_path: Path) -> None:
     """Breaks if a request is lost with the call that failed: the next would wait for ever."""
-    network = load(write_model(tmp_path / "net.onnx", average=False))
+    network = load(write_model(tmp_path / "net.onnx", average=False), streams=1)
     broken = threading.Barrier(2)
     broken.abort()
     request = network._idle.get()

@@ -25,6 +25,7 @@ from pneumoseg.prediction_call import describe_call
 from pneumoseg.prediction_folder import MASKS, OVERLAYS, Entry
 from pneumoseg.prediction_settings import PredictSettings
 from pneumoseg.prediction_stages import in_stages
+from pneumoseg.process import prepare_for_many_films
 from pneumoseg.study import Finding
 from pneumoseg.writing.overlay import write_mask, write_overlay
 from pneumoseg.writing.tables import finding_record, printable
@@ -80,6 +81,7 @@ class FilmWorker:
     """Both stages on one machine; the networks are compiled at the first call and kept."""
 
     def __init__(self, work: Work) -> None:
+        prepare_for_many_films()
         self._work = work
         self._predictor: Predictor | None = None
         self._loading = threading.Lock()

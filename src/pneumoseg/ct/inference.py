@@ -89,7 +89,7 @@ class VolumeCascade:
             device: ``cpu``, ``cuda``, ``tensorrt``, ``directml``, ``gpu`` (Intel's); ``auto``.
             precision: ``f32``, or ``bf16`` where runtime and device have it.
             threads: threads of each network, or None for the runtime's own choice.
-            streams: batches OpenVINO computes at the same time, 1 where None.
+            streams: films OpenVINO computes at the same time; None for one a thread, up to 4.
             batch_slices: slices the networks take at once; results do not depend on it.
             classifier_threshold: replaces the card's value, in [0, 1].
             segmenter_threshold: replaces the card's value, in [0, 1].

@@ -6,6 +6,7 @@ one function of the stored value, so it is computed once for each value and look
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -34,11 +35,12 @@ def display(stored: StoredPixels, dataset: Dataset, notes: list[str]) -> NDArray
     Raises:
         InputError: ``constant-image``.
     """
-    lowest, highest = int(stored.values.min()), int(stored.values.max())
-    domain = np.arange(lowest, highest + 1)
-    index = stored.values.astype(np.int32) - np.int32(lowest)
+    values_seen, levels = _unsigned(stored.values)
+    domain = np.arange(int(stored.values.min()), int(stored.values.max()) + 1)
+    level_of = domain & (levels - 1)  # where each value of the domain stands in a table of all
     is_padding = _padding(domain, stored, dataset, notes)
-    occurs = np.bincount(index.reshape(-1), minlength=domain.size) > 0
+    histogram = cv2.calcHist([values_seen], [0], None, [levels], [0, levels]).reshape(-1)
+    occurs = histogram[level_of] > 0
     is_film = occurs & ~is_padding
     if not is_film.any():
         notes.append("PixelPaddingValue covers the whole image: ignored")
@@ -52,10 +54,21 @@ def display(stored: StoredPixels, dataset: Dataset, notes: list[str]) -> NDArray
         brightness = 1.0 - brightness
     elif text(dataset, "PresentationLUTShape").upper() == "INVERSE":
         notes.append("PresentationLUTShape INVERSE contradicts MONOCHROME2: ignored")
-    brightness = np.where(is_padding, 0.0, brightness)
-    pixels = np.take(brightness.astype(np.float32), index)
-    check_contrast(pixels)
-    return pixels
+    brightness = np.where(is_padding, 0.0, brightness).astype(np.float32)
+    check_contrast(brightness[occurs])
+    table = np.zeros(levels, dtype=np.float32)
+    table[level_of] = brightness
+    return np.asarray(cv2.LUT(values_seen, table), dtype=np.float32)
+
+
+def _unsigned(values: NDArray[np.integer]) -> tuple[NDArray[np.unsignedinteger], int]:
+    """Stored values as indices of a table (two's complement read without its sign), and its size.
+
+    OpenCV's tables have 256 or 65536 entries, in the machine's byte order.
+    """
+    bits = values.dtype.itemsize * 8
+    native = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
+    return native.view(f"u{bits // 8}"), 2**bits
 
 
 def _padding(

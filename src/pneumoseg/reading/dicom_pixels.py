@@ -171,7 +171,9 @@ def _decode_native(dataset: Dataset, layout: _Layout, length: int) -> NDArray[np
             f"the pixel data have {length} of {expected} bytes; copy it again from its origin",
             code="truncated",
         )
-    return _call_pydicom(dataset, layout, "", {"correct_unused_bits": False})
+    # A view of the file's bytes is neither copied nor changed.
+    options: dict[str, int] = {"correct_unused_bits": False, "view_only": True}
+    return _call_pydicom(dataset, layout, "", options)
 
 
 def _decode_compressed(
@@ -284,9 +286,14 @@ def _grey(
 
 def _significant(values: NDArray[np.integer], layout: _Layout) -> NDArray[np.integer]:
     """Bits HighBit - BitsStored + 1 to HighBit; the others may hold overlays (PS3.5 8.1.1)."""
-    unused_above = layout.allocated - 1 - layout.high_bit
     if layout.stored == layout.allocated:
         return values
+    unused_below = layout.high_bit + 1 - layout.stored
+    if not layout.signed:
+        most = 2**layout.stored - 1
+        if unused_below == 0 and values.max() <= most:
+            return values  # nothing is hidden in the unused bits: the usual file
+        return np.asarray(np.right_shift(values, unused_below) & most, values.dtype)
     # Left then right: the right shift of a signed type fills with the sign.
-    shifted = np.left_shift(values, unused_above)
+    shifted = np.left_shift(values, layout.allocated - 1 - layout.high_bit)
     return np.asarray(np.right_shift(shifted, layout.allocated - layout.stored), values.dtype)

@@ -88,7 +88,7 @@ def load(path: Path) -> bytes:
         InputError: ``not-a-file``, ``unreadable`` or ``too-large``.
     """
     with _opened(path) as file:
-        return _rest(file, b"")
+        return _rest(file)
 
 
 def _load(path: Path) -> tuple[bytes, Format]:
@@ -97,7 +97,8 @@ def _load(path: Path) -> tuple[bytes, Format]:
         head = file.read(HEAD_BYTES)
         found = sniff(head)
         _check_format(found)
-        return _rest(file, head), found
+        file.seek(0)  # reading the head again is quicker than joining it to the rest
+        return _rest(file), found
 
 
 def _check_format(found: Format) -> None:
@@ -106,7 +107,7 @@ def _check_format(found: Format) -> None:
         raise InputError(message, code=code)
 
 
-def _rest(file: BinaryIO, head: bytes) -> bytes:
+def _rest(file: BinaryIO) -> bytes:
     size = os.fstat(file.fileno()).st_size
     if size > MAX_FILE_BYTES:
         raise InputError(
@@ -114,7 +115,7 @@ def _rest(file: BinaryIO, head: bytes) -> bytes:
             code="too-large",
         )
     # No more than the file has: the buffer is taken before it is filled.
-    return head + file.read(max(size - len(head), 0))
+    return file.read(size)
 
 
 @contextmanager

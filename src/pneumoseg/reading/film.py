@@ -64,6 +64,9 @@ def grey_of(colours: NDArray[np.integer]) -> NDArray[np.integer]:
 def check_contrast(pixels: NDArray[np.float32]) -> None:
     """Refuse a film on which nothing can be seen.
 
+    Args:
+        pixels: of any shape; or each value that occurs among them.
+
     Raises:
         InputError: ``constant-image``.
     """

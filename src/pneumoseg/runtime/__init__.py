@@ -65,6 +65,10 @@ class Network(Protocol):
     def size(self) -> int:
         """Side of the square input in pixels."""
 
+    @property
+    def streams(self) -> int:
+        """Films of a batch that are computed at the same time; 1: the batch is computed as one."""
+
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute logits.
 
@@ -100,9 +104,9 @@ def load_network(
         precision: ``f32``, or ``bf16`` where runtime and device have it.
         threads: number of processor threads, all streams together, or None for the runtime's own
             choice.
-        streams: how many batches OpenVINO computes at the same time, 1 where None; it gives each
-            at least one thread, so there are never more than threads. The other runtimes ask for
-            no such number: they compute as many batches as threads of the caller bring.
+        streams: how many films OpenVINO computes at the same time; None for one a thread, up to 4,
+            which answers most films a second; 1 answers a single film soonest. There are never more
+            than threads. The other runtimes take a batch as one, whatever is asked for.
 
     Raises:
         UsageError: an unknown runtime, device or precision, a device that the runtime never has,

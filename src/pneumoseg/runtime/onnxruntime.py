@@ -47,6 +47,7 @@ class OnnxRuntimeNetwork:
     """
 
     name = "onnxruntime"
+    streams = 1
     precision = "f32"
 
     def __init__(

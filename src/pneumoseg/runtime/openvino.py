@@ -7,9 +7,11 @@ AMX, and numbers would then depend on the machine. Nothing is written to disk, n
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from pneumoseg.errors import BundleError, RuntimeUnavailableError
 from pneumoseg.runtime import check_batch, check_input_shape
 from pneumoseg.runtime.choice import INSTALL
 
+MOST_STREAMS = 4
+"""Where streams are not asked for: each has the memory of a film of its own in both networks."""
 _TELEMETRY = "openvino_telemetry"
 _FIRST_USE = threading.Lock()
 
@@ -27,8 +31,13 @@ _FIRST_USE = threading.Lock()
 class OpenVinoNetwork:
     """A compiled network; see :class:`pneumoseg.runtime.Network`.
 
+    With several streams a batch is dealt out to them film by film: a thread that works alone waits
+    for no other at the end of each layer, one film's maps stay in the cache, and an answer does not
+    depend on what else was in the batch. With one stream a batch is computed as one.
+
     Attributes:
-        streams: how many batches are computed at the same time; further calls wait.
+        streams: how many films (with one stream: batches) are computed at the same time; further
+            calls wait.
     """
 
     name = "openvino"
@@ -56,7 +65,8 @@ class OpenVinoNetwork:
         self.size = check_input_shape(
             [side.get_length() if side.is_static else None for side in shape], path
         )
-        if streams is not None and streams > 1:
+        streams = streams or _usual_streams(device, threads)
+        if streams > 1:
             _dequantize_weights(model)
         compiled = _compile(core, model, device, _options(device, precision, threads, streams))
         self.device = device
@@ -70,16 +80,37 @@ class OpenVinoNetwork:
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(self.streams):
             self._idle.put(compiled.create_infer_request())
+        self._dealers = ThreadPoolExecutor(self.streams, thread_name_prefix="openvino")
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute logits; see :meth:`pneumoseg.runtime.Network.run`."""
         check_batch(batch, self.size)
+        if self.streams == 1 or len(batch) == 1:
+            return self._infer(batch)
+        films = (batch[k : k + 1] for k in range(len(batch)))
+        return np.concatenate(list(self._dealers.map(self._infer, films)))
+
+    def _infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         request = self._idle.get()
         try:
             request.infer([np.ascontiguousarray(batch)], share_inputs=True)
             return np.array(request.get_output_tensor(0).data, dtype=np.float32)
         finally:
             self._idle.put(request)
+
+
+def _usual_streams(device: str, threads: int | None) -> int:
+    """One stream for each thread of the processor, up to ``MOST_STREAMS``."""
+    if device != "cpu":
+        return 1
+    return min(threads or available_cores(), MOST_STREAMS)
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _dequantize_weights(model: Any) -> None:
@@ -96,13 +127,11 @@ def _dequantize_weights(model: Any) -> None:
     manager.run_passes(model)
 
 
-def _options(
-    device: str, precision: str, threads: int | None, streams: int | None
-) -> dict[str, Any]:
+def _options(device: str, precision: str, threads: int | None, streams: int) -> dict[str, Any]:
     # LATENCY: all threads of a stream on one batch, and not more streams than asked for.
     options: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": streams or 1,
+        "NUM_STREAMS": streams,
         "INFERENCE_PRECISION_HINT": precision,
     }
     if threads is not None and device == "cpu":

@@ -46,6 +46,7 @@ class TorchNetwork:
     """
 
     name = "torch"
+    streams = 1
 
     def __init__(
         self,

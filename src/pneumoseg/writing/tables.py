@@ -16,9 +16,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pneumoseg import rle
 from pneumoseg.study import Finding, Lesion
 from pneumoseg.writing.whole_file import whole_file
@@ -178,22 +175,15 @@ def _lesion_record(lesion: Lesion) -> dict[str, Any]:
         "area_mm2": lesion.mask.area_mm2,
         "score": lesion.score,
         "side": None if lesion.side is None else lesion.side.value,
-        "rle": _encode_small(lesion.mask.pixels),
+        "rle": rle.encode(lesion.mask.pixels),
     }
-
-
-def _encode_small(mask: NDArray[np.bool_]) -> str:
-    """Run lengths of a mask (rows, cols) that fills few columns: only those are transposed."""
-    columns = np.flatnonzero(mask.any(axis=0))
-    if not columns.size:
-        return rle.EMPTY
-    first, last = int(columns[0]), int(columns[-1])
-    start, others = rle.encode(mask[:, first : last + 1]).split(" ", 1)
-    return f"{int(start) + first * mask.shape[0]} {others}"
 
 
 def csv_line(cells: Iterable[str]) -> str:
     """Write one row of a CSV, with its line end."""
+    row = tuple(cells)
+    if any(row) and not any(mark in cell for cell in row for mark in ',"\r\n'):
+        return ",".join(row) + "\n"  # csv looks at long run lengths character by character
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
+    csv.writer(line, lineterminator="\n").writerow(row)
     return line.getvalue()
