@@ -25,6 +25,7 @@ import argparse
 import csv
 import json
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -146,27 +147,25 @@ def always_segment(
 def networks_alone(
     grids: list[NDArray[np.uint8]], cascade: Any, batch_size: int
 ) -> tuple[list[bool], float]:
-    """Both stages on grids (512, 512) in memory, stage two in full batches.
+    """Both stages on grids (512, 512) in memory, in full batches, as many at once as predict has.
 
     Returns:
         Whether each film was suspected, and the seconds that the networks took.
     """
     cascade.detect(grids[:batch_size])  # the first call of a shape prepares it
     cascade.segment(grids[:batch_size])
-    started = perf_counter()
-    suspected: list[bool] = []
-    waiting: list[NDArray[np.uint8]] = []
-    for first in range(0, len(grids), batch_size):
-        batch = grids[first : first + batch_size]
-        passed = [detection.positive for detection in cascade.detect(batch)]
-        suspected += passed
-        waiting += [grid for grid, positive in zip(batch, passed, strict=True) if positive]
-        if len(waiting) >= batch_size:
-            cascade.segment(waiting[:batch_size])
-            waiting = waiting[batch_size:]
-    if waiting:
-        cascade.segment(waiting)
-    return suspected, perf_counter() - started
+
+    def batches(films: list[NDArray[np.uint8]]) -> list[list[NDArray[np.uint8]]]:
+        return [films[first : first + batch_size] for first in range(0, len(films), batch_size)]
+
+    with ThreadPoolExecutor(cascade.batches_at_once) as callers:
+        started = perf_counter()
+        found = [one for batch in callers.map(cascade.detect, batches(grids)) for one in batch]
+        suspected = [detection.positive for detection in found]
+        passed = [grid for grid, positive in zip(grids, suspected, strict=True) if positive]
+        for _ in callers.map(cascade.segment, batches(passed)):
+            pass
+        return suspected, perf_counter() - started
 
 
 def smp_network(size: int, threads: int | None) -> Run:

@@ -53,7 +53,7 @@ def made_up(
     outlining = timing(OUTLINING, 25.0)
     recall, specificity = Rate(0.9, 100), Rate(0.8, 400)
     return Bench(
-        Measured("tiny", "1.2", "0.1.0", "openvino", "f32", None, 8, 512, 512),
+        Measured("tiny", "1.2", "0.1.0", "openvino", "cpu", "f32", None, 2, 8, 512, 512),
         Machine("a processor", 2, "Linux x86_64", 0.1, {"python": "3.11"}),
         FilmsUsed("phantoms", 16, 7),
         (timing(READING, 12.5), one, two, outlining),

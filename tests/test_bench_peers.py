@@ -99,6 +99,7 @@ def test_the_networks_alone_run_stage_two_on_what_passed(films: Path, cascade: C
     grids = [cascade.prepare(read(path)).grid for path in peers.films_of(films)]
 
     class Counting:
+        batches_at_once = 1
         seen: list[int] = []
         detect = staticmethod(cascade.detect)
 

@@ -98,14 +98,32 @@ def test_stage_two_waits_for_a_full_batch() -> None:
 
 
 @pytest.mark.parametrize("every", [3, 25])
-def test_batches_do_not_depend_on_which_thread_was_quicker(every: int) -> None:
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_batches_do_not_depend_on_which_thread_was_quicker(every: int, at_once: int) -> None:
     """With every 25th suspected, stage two takes what there is when others waited too long."""
-    seen = []
+    seen, results = [], []
     for _ in range(5):
         stages = FakeStages(every, delay=0.003)
-        run(stages, films(range(190), failing={7, 8, 9}))
-        seen.append((stages.detected, stages.segmented))
+        stages.batches_at_once = at_once
+        results.append(run(stages, films(range(190), failing={7, 8, 9})))
+        seen.append((sorted(stages.detected), sorted(stages.segmented)))
     assert all(one == seen[0] for one in seen)
+    assert all(one == results[0] for one in results)
+    assert [int(Path(entry.path).name[4:]) for entry, _ in results[0]] == list(range(190))
+
+
+def test_as_many_batches_are_computed_at_once_as_the_predictor_says() -> None:
+    """Each batch waits for another at the networks: one after the other would never end."""
+    others = threading.Barrier(2, timeout=30)
+
+    class Meeting(FakeStages):
+        batches_at_once = 2
+
+        def detect(self, grids):
+            others.wait()
+            return super().detect(grids)
+
+    assert len(run(Meeting(1000), films(range(16)))) == 16
 
 
 def test_a_lone_suspected_film_does_not_hold_up_all_others() -> None:

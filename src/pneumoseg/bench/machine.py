@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from pneumoseg.runtime.choice import available_cores
+
 _CPU_INFO = Path("/proc/cpuinfo")
 _MODEL = "model name"
 _LIBRARIES = ("numpy", "opencv-python-headless", "openvino", "onnxruntime", "torch")
@@ -51,7 +53,7 @@ def this_machine(*libraries: str) -> Machine:
             continue
     return Machine(
         processor=_processor(),
-        cores=_cores(),
+        cores=available_cores(),
         system=f"{platform.system()} {platform.machine()}",
         load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         versions=versions,
@@ -65,9 +67,3 @@ def _processor() -> str:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith(_MODEL))
     return next(named, "") or platform.processor() or "unknown"
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -26,15 +26,18 @@ _CONCLUSION = "conclusion"
 class Measured:
     """What was measured: networks, runtime, and how it was called.
 
-    ``threads`` is None where the runtime chose them itself.
+    ``threads`` is None where the runtime chose them itself; ``streams`` are films computed at the
+    same time.
     """
 
     bundle: str
     bundle_version: str
     software_version: str
     runtime: str
+    device: str
     precision: str
     threads: int | None
+    streams: int
     batch_size: int
     classifier_size: int
     segmenter_size: int

@@ -37,6 +37,7 @@ from pneumoseg.errors import InputError, UsageError
 from pneumoseg.evaluation.prevalence import Rate
 from pneumoseg.phantom import PhantomSettings, run_phantom
 from pneumoseg.pipeline_inference import Cascade, Film
+from pneumoseg.process import prepare_for_many_films
 from pneumoseg.reading import read, walk
 from pneumoseg.study import Detection, Modality
 from pneumoseg.writing.tables import finding_record, record_line
@@ -79,11 +80,14 @@ def run_bench(
         raise UsageError(f"--out {settings.out} is a file; give a folder for the results")
     given = None if settings.images is None else _films_of(settings.images, settings.films)
     machine = this_machine()
+    prepare_for_many_films()  # as predict does
     cascade = Cascade.load(
         settings.bundle,
         runtime=settings.runtime,
+        device=settings.device,
         precision=settings.precision,
         threads=settings.threads,
+        streams=settings.streams,
     )
     cascade.bundle.require(Modality.XRAY)
     with tempfile.TemporaryDirectory(prefix="pneumoseg_bench_") as scratch:
@@ -211,8 +215,10 @@ def _measured(cascade: Cascade, settings: BenchSettings) -> Measured:
         bundle_version=card.version,
         software_version=pneumoseg.__version__,
         runtime=used.runtime,
+        device=used.device,
         precision=used.precision,
         threads=settings.threads,
+        streams=max(cascade.classifier.streams, cascade.segmenter.streams),
         batch_size=settings.batch_size,
         classifier_size=card.classifier_size,
         segmenter_size=card.segmenter_size,

@@ -27,7 +27,11 @@ class BenchSettings:
     size: int = 1024
     """Rows and columns of the phantoms."""
     runtime: str = PredictSettings.runtime
-    """What runs the networks: openvino, onnxruntime or torch."""
+    """What runs the networks: openvino, onnxruntime, torch, or auto for the best that is here."""
+    device: str = PredictSettings.device
+    """Where they run: cpu, cuda, tensorrt, directml, gpu (Intel's), or auto."""
+    streams: int | None = PredictSettings.streams
+    """How many films OpenVINO computes at the same time; None: one a thread, up to 4."""
     precision: str = PredictSettings.precision
     """Arithmetic of the networks."""
     threads: int | None = None
@@ -42,7 +46,7 @@ class BenchSettings:
     """Folder for bench.json and bench.png."""
 
     def __post_init__(self) -> None:
-        for name in ("films", "batch_size", "threads"):
+        for name in ("films", "batch_size", "threads", "streams"):
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise UsageError(f"{name} must be 1 or more, got {count}")

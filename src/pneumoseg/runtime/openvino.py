@@ -7,7 +7,6 @@ AMX, and numbers would then depend on the machine. Nothing is written to disk, n
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from pneumoseg.errors import BundleError, RuntimeUnavailableError
 from pneumoseg.runtime import check_batch, check_input_shape
-from pneumoseg.runtime.choice import INSTALL
+from pneumoseg.runtime.choice import INSTALL, available_cores
 
 MOST_STREAMS = 4
 """Where streams are not asked for: each has the memory of a film of its own in both networks."""
@@ -104,13 +103,6 @@ def _usual_streams(device: str, threads: int | None) -> int:
     if device != "cpu":
         return 1
     return min(threads or available_cores(), MOST_STREAMS)
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _dequantize_weights(model: Any) -> None:
