@@ -164,6 +164,32 @@ def memory_growth(report: Mapping[str, Any]) -> float:
     return max(peaks) / min(peaks) - 1.0
 
 
+def table(report: Mapping[str, Any]) -> str:
+    """The report as Markdown."""
+    machine, grown = report["machine"], memory_growth(report)
+    met = "met" if grown <= MEMORY_AIM else "missed"
+    lines = [
+        f"{report['distinct']} phantoms of {report['size']}×{report['size']}, repeated under other "
+        f"UIDs; bundle {report['bundle']}, {report['runtime']} {report['precision']}; "
+        f"{machine['processor']}, {machine['cores']} cores; whole processes.",
+        "",
+        "| films | seconds | films a second | peak memory | results |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['images']:,} | {row['seconds']:,.0f} | {row['images_per_second']:.1f} "
+        f"| {row['peak_mb']:,.0f} MB | {row['results_mb']:,.1f} MB |"
+        for row in report["results"]
+    ]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Largest peak over smallest: {1 + grown:.3f} (aim ≤ {1 + MEMORY_AIM:g}: {met}).",
+        ]
+    )
+
+
 def draw(report: Mapping[str, Any], path: Path) -> None:
     """Draw time and memory over the number of films, from the report alone."""
     from pneumoseg.figures import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
