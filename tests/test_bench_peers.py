@@ -160,6 +160,11 @@ def test_ratios_are_taken_within_a_repeat() -> None:
         "| eager cascade | 0.15 (0.10 to 0.20) | 502 MB | 20.00 (20.00 to 20.00) | ≥ 10: met |"
         in (table)
     )
+    assert "Beyond" not in table  # no film is left beside the start
+    started_soon = {**report, "first_finding_seconds": {"median": 0.5}}
+    assert "does 3.00 films a second, 0.50 of the networks" in predict.beyond_the_first(
+        started_soon
+    )
     assert "≥ 0.9: missed" in table and "aim 4 s missed" in table and "aim 0.2 s met" in table
 
 
