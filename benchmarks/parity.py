@@ -3,8 +3,9 @@
     python -P benchmarks/parity.py FOLDER [FOLDER ...] --called "SIIM-ACR films"
     python -P benchmarks/parity.py --table           the Markdown table, from the JSON alone
 
-Both sides are the shipped bundle in float32: OpenVINO as ``pneumoseg predict`` runs it, and eager
-PyTorch, the network classes that were trained with the weights of the bundle. Compared for each
+Both sides are the shipped bundle: OpenVINO as ``pneumoseg predict`` runs it (float32, or what
+``--precision`` says), and eager PyTorch in float32, the network classes that were trained with the
+weights of the bundle. Compared for each
 film: the decision, the calibrated probability, and, where either side suspects the film, the masks
 on its own pixels. Two empty masks are alike; they are counted, and left out of the mean Dice.
 """
@@ -59,9 +60,12 @@ def compared(fast: Finding, reference: Finding) -> dict[str, Any]:
     }
 
 
-def compare(folders: Sequence[Path], bundle: str, limit: int | None) -> list[dict[str, Any]]:
+def compare(
+    folders: Sequence[Path], bundle: str, precision: str, limit: int | None
+) -> list[dict[str, Any]]:
     """All films, batch by batch."""
-    fast, reference = (Cascade.load(bundle, runtime=name) for name in ("openvino", "torch"))
+    fast = Cascade.load(bundle, runtime="openvino", precision=precision)
+    reference = Cascade.load(bundle, runtime="torch")
     rows: list[dict[str, Any]] = []
     images = islice(images_of(folders), limit)
     while batch := list(islice(images, BATCH)):
@@ -98,8 +102,8 @@ def table(report: dict[str, Any]) -> str:
     largest, mean = report["largest_difference_of_probability"], report["mean_dice"]
     return "\n".join(
         [
-            f"{report['films']:,} {report['called']}; bundle {report['bundle']}; OpenVINO and "
-            "eager PyTorch, both float32.",
+            f"{report['films']:,} {report['called']}; bundle {report['bundle']}; OpenVINO in "
+            f"{report['precision']}, eager PyTorch in f32.",
             "",
             "| | found | aim |",
             "|---|---|---|",
@@ -133,6 +137,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--called", default="films given", help="what the report calls them")
     parser.add_argument("--bundle", default="cxr")
+    parser.add_argument("--precision", default="f32", help="of OpenVINO")
     parser.add_argument("--limit", type=int, help="the first so many films alone")
     parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--table", action="store_true", help="print the table of --out and stop")
@@ -143,7 +148,10 @@ def main() -> None:
         report = {
             "called": arguments.called,
             "bundle": f"{card.name} {card.version}",
-            **sum_up(compare(arguments.folders, arguments.bundle, arguments.limit)),
+            "precision": arguments.precision,
+            **sum_up(
+                compare(arguments.folders, arguments.bundle, arguments.precision, arguments.limit)
+            ),
             "machine": asdict(machine),
         }
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"

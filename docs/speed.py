@@ -24,14 +24,17 @@ MARKS = re.compile(r"(<!-- speed:(\w+):([\w./]+) -->\n).*?(<!-- /speed -->)", re
 
 
 def table(script: str, file: str) -> str:
-    """The table of one result."""
+    """The table of one result; where it is missing, that it is."""
+    path = BENCHMARKS / "results" / file
+    if not path.exists():
+        return "\nNot measured.\n\n"
     if script == "bench":
-        return f"\n{bill(read_bench(BENCHMARKS / 'results' / file))}\n\n"
+        return f"\n{bill(read_bench(path))}\n\n"
     spec = importlib.util.spec_from_file_location(script, BENCHMARKS / f"{script}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    report = json.loads((BENCHMARKS / "results" / file).read_text(encoding="utf-8"))
+    report = json.loads(path.read_text(encoding="utf-8"))
     return f"\n{module.table(report)}\n\n"
 
 
