@@ -74,6 +74,8 @@ def compare(
         if len(rows) % 200 < BATCH:
             unlike = sum(not row["alike"] for row in rows)
             print(f"{len(rows)} films, {unlike} decisions differ", flush=True)
+    if not rows:
+        raise SystemExit("no film was found; give folders that hold some")
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,21 @@ def test_malformed_run_lengths_say_what_is_wrong(text: str, words: str) -> None:
 
 def test_the_last_pixel_is_inside_and_the_next_is_not() -> None:
     assert rle.decode("11 1", (3, 4))[2, 3]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        np.asfortranarray,
+        lambda mask: mask[::-1][::-1],
+        lambda mask: np.repeat(mask, 2, axis=0)[::2],
+        lambda mask: np.repeat(mask, 2, axis=1)[:, ::2],
+    ],
+)
+def test_the_layout_in_memory_does_not_matter(view: Callable[..., NDArray[np.bool_]]) -> None:
+    """Breaks if OpenCV, which transposes, reads a view as if it were whole."""
+    mask = np.random.default_rng(5).random((70, 90)) > 0.7
+    assert rle.encode(view(mask)) == rle.encode(mask)
 
 
 def test_encode_refuses_a_stack() -> None:

@@ -30,9 +30,9 @@ def prepare_for_many_films() -> None:
 def keep_freed_memory() -> None:
     """Let the C library keep the buffers of one film for the next.
 
-    Buffers of a few megabytes go back to the kernel as soon as they are freed, and every film
-    touches new pages, each of which the kernel has to find and to clear: as much work as to read
-    and to resize the film. Where the C library is not glibc nothing is done.
+    Else they go back to the kernel as soon as they are freed, and every film touches new pages,
+    each of which the kernel has to find and to clear. Where the C library is not glibc nothing is
+    done.
     """
     if not sys.platform.startswith("linux"):
         return
