@@ -5,7 +5,7 @@ DEMO   := .venv
 DEV    := .venv-dev
 SHARED ?= ../shared
 
-.PHONY: help demo test lint figures results gallery bundle bundle-ct clean
+.PHONY: help demo test test-archive lint figures results gallery bundle bundle-ct clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -18,6 +18,11 @@ demo: $(DEMO)/.installed
 test: lint
 	$(DEV)/bin/python -m pytest -n 2 --dist loadfile
 
+## make test-archive  install Ray and run the tests that start a cluster, one at a time
+test-archive: $(DEV)/.installed
+	$(DEV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev,ray]'
+	$(DEV)/bin/python -m pytest tests/archive/test_archive.py
+
 ## make lint      style, types and layers only
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .
@@ -29,9 +34,11 @@ lint: $(DEV)/.installed
 gallery: $(DEV)/.installed
 	$(DEV)/bin/python visualizations/draw.py
 
-## make figures   write the card's figures into README and docs
+## make figures   write the cards' figures and the benchmarks' tables into README and docs
 figures: $(DEV)/.installed
 	$(DEV)/bin/python docs/figures.py
+	$(DEV)/bin/python docs/speed.py
+	$(DEV)/bin/python docs/archive.py
 
 ## make results   measure the shipped weights on the real films, write docs/results.md (about 15 min)
 results: $(DEV)/.installed
