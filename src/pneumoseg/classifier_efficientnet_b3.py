@@ -16,6 +16,9 @@ from torch import nn
 BACKBONE = "efficientnet_b3"
 """timm's name of the network; its default pretrained tag is what ``--init imagenet`` downloads."""
 
+HEAD_STD = 0.01
+"""Standard deviation of the last layer's first weights: the first probabilities are near 0.5."""
+
 
 class EfficientNetB3Classifier(nn.Module):
     """The filter: does this film contain a pneumothorax?
@@ -35,6 +38,10 @@ class EfficientNetB3Classifier(nn.Module):
             drop_rate=drop_rate,
             drop_path_rate=drop_path_rate,
         )
+        # timm draws the last layer by the number of classes: of one, from [-1, 1]. A film's first
+        # logit would then be a number near 10, and the first thousands of films spent on that.
+        nn.init.normal_(self.backbone.classifier.weight, std=HEAD_STD)
+        nn.init.zeros_(self.backbone.classifier.bias)
 
     def forward(
         self, image: torch.Tensor, evidence: bool = False

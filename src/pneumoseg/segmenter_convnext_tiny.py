@@ -23,6 +23,10 @@ ENCODER_CHANNELS = (96, 192, 384, 768)
 DECODER_CHANNELS = (256, 128, 64, 32, 16)
 """Output channels of the decoder at 1/16, 1/8, 1/4, 1/2 and 1/1 of the input."""
 
+LAYER_SCALE = 1.0
+"""First scale of the encoder's residual blocks where no weights are loaded. The paper's 1e-6 is for
+hundreds of epochs: in the first thousands of films such blocks do not take part."""
+
 SHALLOW_CHANNELS = (24, 12)
 """Channels of the shallow skips at 1/2 and 1/1 of the input."""
 
@@ -80,6 +84,7 @@ class ConvNeXtTinyUNet(nn.Module):
             features_only=True,
             out_indices=(0, 1, 2, 3),
             drop_path_rate=drop_path_rate,
+            ls_init_value=LAYER_SCALE,
         )
         self.shallow = ShallowBranch() if shallow_skips else None
         skips = [*reversed(ENCODER_CHANNELS[:-1])]
@@ -91,19 +96,22 @@ class ConvNeXtTinyUNet(nn.Module):
         )
         self.head = nn.Conv2d(DECODER_CHANNELS[-1], 1, 1)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, image: torch.Tensor, with_features: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, list[torch.Tensor]]:
         """Segment a batch.
 
         Args:
             image: float (B, 1, S, S), normalised by the bundle's ``Normalisation``; S a multiple of
                 32.
+            with_features: also give what the encoder saw, for a teacher to look at while training.
 
         Returns:
-            float (B, 1, S, S), raw logits: the sigmoid is the probability of pneumothorax.
+            float (B, 1, S, S), raw logits: the sigmoid is the probability of pneumothorax. With
+            ``with_features`` also the encoder's maps at 1/4, 1/8, 1/16 and 1/32 of the input, of
+            :data:`ENCODER_CHANNELS` channels.
         """
-        features = self.encoder(
-            image
-        )  # (B, 96, S/4), (B, 192, S/8), (B, 384, S/16), (B, 768, S/32)
+        features = self.encoder(image)
         skips: list[torch.Tensor | None] = [*reversed(features[:-1])]
         skips += list(self.shallow(image)) if self.shallow is not None else [None, None]
         x: torch.Tensor = features[-1]
@@ -111,4 +119,4 @@ class ConvNeXtTinyUNet(nn.Module):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = block(x if skip is None else torch.cat((x, skip), dim=1))
         logits: torch.Tensor = self.head(x)  # (B, 1, S, S)
-        return logits
+        return (logits, features) if with_features else logits

@@ -6,6 +6,7 @@ that each step's result is what the next one takes, and that the bundle at the e
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import to_tensor
 from pneumoseg.reading import read
 from pneumoseg.runtime import load_network
-from pneumoseg.training import calibrate_films, loop
+from pneumoseg.training import calibrate_films, loop, measure_films
 from pneumoseg.training.calibrate import Calibrated, CalibrateSettings, calibrate
 from pneumoseg.training.dataset import Cache
 from pneumoseg.training.initialise import build_classifier
@@ -57,7 +58,7 @@ def _write_films(folder: Path) -> Path:
     """Cloudy films; every other one has a bright square, which is its lesion."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
-    lines = ["ImageId, EncodedPixels"]
+    lines, table = ["ImageId, EncodedPixels"], ["image_id,patient_id,view"]
     for index in range(COUNT):
         noise = cv2.GaussianBlur(rng.random((SIDE, SIDE)).astype(np.float32), (0, 0), 6)
         film = np.clip(90 + 600 * (noise - noise.mean()), 0, 180).astype(np.uint8)
@@ -68,6 +69,8 @@ def _write_films(folder: Path) -> Path:
             film[mask] = 240
         PillowImage.fromarray(film).save(folder / "images" / f"film{index:02}.png")
         lines.append(f"film{index:02}, {rle.encode(mask)}")
+        table.append(f"film{index:02},patient{index:02},{'PA' if index % 4 < 2 else 'AP'}")
+    (folder / "table.csv").write_text("\n".join(table) + "\n")
     (folder / "masks.csv").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -76,11 +79,17 @@ def _write_films(folder: Path) -> Path:
 def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
     folder = tmp_path_factory.mktemp("road")
     films = _write_films(folder / "films")
-    source = SourceSettings("made", films / "images", films / "masks.csv")
+    source = SourceSettings(
+        "made", films / "images", films / "masks.csv", table=films / "table.csv"
+    )
     cache = prepare(PrepareSettings(folder / "cache", (source,), workers=1))
     common = {"cache": cache.folder, "init": "scratch", "size": 64, "schedule": _SCHEDULE}
     classifier = ClassifierRecipe(out=folder / "classifier", **common)  # type: ignore[arg-type]
-    segmenter = SegmenterRecipe(out=folder / "segmenter", **common)  # type: ignore[arg-type]
+    segmenter = SegmenterRecipe(
+        out=folder / "segmenter",
+        teacher=str(folder / "classifier" / "best.pt"),
+        **common,  # type: ignore[arg-type]
+    )
     settings = CalibrateSettings(
         classifier.out, segmenter.out, cache.folder, folder / "bundle", name="road", version="7",
         data="films made by a test", licence="MIT", notes=("Not for patients.",), origin="made",
@@ -122,10 +131,14 @@ def test_figures_are_of_the_test_part_with_n_and_interval(road: Road) -> None:
     test = road.cache.part("test")
     positives = int(road.cache.labels[test].sum())
     figures = {figure.name: figure for figure in road.done.figures}
-    assert set(figures) == {
+    assert {name for name in figures if not name.endswith((" lesions", ", PA", ", AP"))} == {
         "AUROC", "recall", "specificity", "F2", "share segmented", "lesion Dice", "SIIM mean Dice",
         "int8 decisions equal to float32", "int8 masks, Dice with float32",
     }  # fmt: skip
+    by_size = [f.n for name, f in figures.items() if re.fullmatch("lesion Dice, .* lesions", name)]
+    assert sum(by_size) == positives
+    assert figures["AUROC, PA"].n + figures["AUROC, AP"].n == len(test)
+    assert figures["specificity, PA"].n + figures["specificity, AP"].n == len(test) - positives
     assert figures["AUROC"].n == len(test) and figures["AUROC"].n_positive == positives
     assert figures["recall"].n == figures["lesion Dice"].n == positives
     assert figures["specificity"].n == len(test) - positives
@@ -142,7 +155,7 @@ def test_the_threshold_finds_the_asked_recall_on_the_calibration_part(road: Road
     """95 % of four positives is all of them; each goes on to stage two, as the cascade ships."""
     cascade = Cascade.load(road.settings.out)
     rows = road.cache.part("calibration")
-    films = [calibrate_films._film(road.cache, int(row)) for row in rows]
+    films = [measure_films._film(road.cache, int(row)) for row in rows]
     findings = cascade.predict_batch(films)
     for row, finding in zip(rows, findings, strict=True):
         if road.cache.labels[row]:

@@ -87,6 +87,11 @@ def strata(cases: Cases, facts: Mapping[str, Mapping[str, str]] | None) -> tuple
     return tuple(found)
 
 
+def size_of(share: float) -> str:
+    """Name of the group of a lesion that covers this share of its film, above 0 to 1."""
+    return SIZES[int(np.digitize(share, [SMALL_BELOW, LARGE_FROM]))][0]
+
+
 def age_band(cell: str) -> str:
     """Band of an age in years (``38``, ``038Y``), ``unknown`` where the cell is none."""
     match = _AGE.fullmatch(cell)
@@ -110,8 +115,10 @@ def _by_table(by: str, cells: Sequence[str]) -> Stratum:
 
 
 def _size_names(cases: Cases) -> list[str]:
-    place = np.digitize(cases.true_share, [SMALL_BELOW, LARGE_FROM])
-    return [SIZES[k][0] if ill else "" for k, ill in zip(place, cases.label, strict=True)]
+    return [
+        size_of(share) if ill else ""
+        for share, ill in zip(cases.true_share, cases.label, strict=True)
+    ]
 
 
 def _stratum(

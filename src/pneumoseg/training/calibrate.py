@@ -16,7 +16,7 @@ from pneumoseg.check import record_check
 from pneumoseg.errors import UsageError
 from pneumoseg.settings import TARGET_RECALL
 from pneumoseg.study import Modality
-from pneumoseg.training import calibrate_films, calibrate_volumes, measure_volumes
+from pneumoseg.training import calibrate_films, calibrate_volumes, measure_films, measure_volumes
 from pneumoseg.training.calibrate_stages import Chosen, best_weights, export_stage
 from pneumoseg.training.dataset import Cache
 from pneumoseg.training.labelled_volumes import volumes_of
@@ -89,7 +89,7 @@ def calibrate(settings: CalibrateSettings) -> Calibrated:
     best_weights(settings.classifier, "classifier")
     best_weights(settings.segmenter, "segmenter")
     choose = calibrate_volumes.choose if is_ct else calibrate_films.choose
-    measure = measure_volumes.measure if is_ct else calibrate_films.measure
+    measure = measure_volumes.measure if is_ct else measure_films.measure
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         classifier = export_stage(settings.classifier, "classifier", folder)

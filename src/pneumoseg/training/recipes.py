@@ -129,3 +129,7 @@ class SegmenterRecipe(Recipe):
     """Keep the full- and half-resolution skips."""
     drop_path_rate: float = 0.1
     """Stochastic depth of the encoder."""
+    teacher: str = ""
+    """Classifier whose inner maps the encoder shall show: a best.pt or a bundle; empty: none."""
+    teacher_weight: float = 1.0
+    """First weight of that lesson; it fades linearly to 0 over the training."""

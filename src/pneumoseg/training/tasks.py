@@ -25,6 +25,7 @@ from pneumoseg.training.grow import set_silu_share, use_sliding_activations
 from pneumoseg.training.initialise import build_classifier, build_segmenter
 from pneumoseg.training.losses import combo_loss, evidence_loss, focal_loss
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe
+from pneumoseg.training.teach import Teacher, lesson_loss
 
 NORMALISATION = Normalisation()
 """What both networks see; goes onto the bundle's card."""
@@ -235,6 +236,8 @@ class SegmenterTask:
         self.cache = Cache.open(recipe.cache)
         self.validation = _rows(self.cache, "calibration")
         self.said = np.zeros(0, dtype=np.bool_)
+        self.teacher = Teacher(recipe.teacher) if recipe.teacher else None
+        self.lesson_weight = recipe.teacher_weight
 
     def build(self) -> nn.Module:
         """U-Net on ConvNeXt-Tiny from the recipe's start."""
@@ -253,12 +256,18 @@ class SegmenterTask:
         return Films(self.cache, rows, self.recipe, masks=True), torch.from_numpy(weights)
 
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
-        """BCE plus Dice over the whole batch."""
+        """BCE plus Dice over the whole batch, and what is left of the teacher's lesson."""
         films, _, masks = batch
-        return combo_loss(model(films.contiguous(memory_format=torch.channels_last)), masks)
+        films = films.contiguous(memory_format=torch.channels_last)
+        if self.teacher is None or self.lesson_weight <= 0:
+            return combo_loss(model(films), masks)
+        logits, maps = model(films, with_features=True)
+        lesson = lesson_loss(maps, self.teacher.look(films))
+        return combo_loss(logits, masks) + self.lesson_weight * lesson
 
     def set_progress(self, model: nn.Module, progress: float) -> None:
-        """Nothing in this network changes while training."""
+        """Let the teacher's lesson fade."""
+        self.lesson_weight = self.recipe.teacher_weight * (1 - progress)
 
     def eligible(self, progress: float) -> bool:
         """Every epoch may be kept."""

@@ -1,0 +1,172 @@
+"""Films: the test part is measured once, with the cascade as it ships."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoseg import metrics
+from pneumoseg.bundle import CardFigure
+from pneumoseg.evaluation.strata import SIZES, size_of
+from pneumoseg.pipeline_inference import Cascade
+from pneumoseg.preprocess import GRID_SIZE, Placement
+from pneumoseg.study import Image, Source, Units
+from pneumoseg.training.calibrate_films import part_with_positives
+from pneumoseg.training.calibrate_stages import BATCH
+from pneumoseg.training.dataset import Cache
+
+
+def measure(
+    bundle: Path, reference: Path, cache: Cache, *, origin: str, seed: int
+) -> tuple[CardFigure, ...]:
+    """Measure a bundle on the cache's test part, as it ships.
+
+    Masks are compared on the 512×512 grid of the cache; ``pneumoseg evaluate`` compares them on the
+    films' own grids.
+
+    Args:
+        bundle: folder of the bundle.
+        reference: folder of the same networks with float32 weights.
+        cache: its test part is read.
+        origin: of the films.
+        seed: of the bootstrap.
+
+    Returns:
+        AUROC, recall, specificity, F2, share segmented, lesion Dice (misses count 0), SIIM mean
+        Dice; AUROC, recall, specificity and lesion Dice of each view; recall and lesion Dice by
+        lesion size (:data:`pneumoseg.evaluation.strata.SIZES`); and how far int8 storage agrees
+        with float32 (decisions equal; Dice between the masks of the films that either outlined).
+        Each with n and a bootstrap 95 % interval by patient.
+    """
+    rows = part_with_positives(cache, "test")
+    labels = cache.labels[rows] == 1
+    truth = np.asarray(cache.masks[rows], dtype=np.bool_)
+    probability, positive, masks = _predict(Cascade.load(bundle), cache, rows)
+    _, positive_f32, masks_f32 = _predict(Cascade.load(reference), cache, rows)
+    dices, agreement = _dices(masks, truth), _dices(masks, masks_f32)
+    everyone = np.ones(len(rows), dtype=np.bool_)
+    outlined = np.asarray((masks | masks_f32).any(axis=(1, 2)), dtype=np.bool_)
+    equal = positive == positive_f32
+
+    def auroc(i: NDArray[np.int64]) -> float | None:
+        return metrics.auroc(probability[i], labels[i])
+
+    def recall(i: NDArray[np.int64]) -> float | None:
+        return metrics.confusion(positive[i], labels[i]).recall
+
+    def specificity(i: NDArray[np.int64]) -> float | None:
+        return metrics.confusion(positive[i], labels[i]).specificity
+
+    def lesion_dice(i: NDArray[np.int64]) -> float | None:
+        return metrics.lesion_dice(dices[i], labels[i])
+
+    statistics: list[tuple[str, NDArray[np.bool_], metrics.Statistic]] = [
+        ("AUROC", everyone, auroc),
+        ("recall", labels, recall),
+        ("specificity", ~labels, specificity),
+        ("F2", everyone, lambda i: metrics.f2(positive[i], labels[i])),
+        ("share segmented", everyone, lambda i: metrics.share_segmented(positive[i])),
+        ("lesion Dice", labels, lesion_dice),
+        ("SIIM mean Dice", everyone, lambda i: metrics.siim_mean_dice(dices[i])),
+    ]
+    for view, shown in _groups([cache.rows[row].view for row in rows]):
+        statistics += [
+            (f"AUROC, {view}", shown, _within(auroc, shown)),
+            (f"recall, {view}", labels & shown, _within(recall, shown)),
+            (f"specificity, {view}", ~labels & shown, _within(specificity, shown)),
+            (f"lesion Dice, {view}", labels & shown, _within(lesion_dice, shown)),
+        ]
+    sizes = dict(_groups(_sizes(cache, rows)))
+    for size in [name for name, _ in SIZES if name in sizes]:
+        statistics += [
+            (f"recall, {size} lesions", sizes[size], _within(recall, sizes[size])),
+            (f"lesion Dice, {size} lesions", sizes[size], _within(lesion_dice, sizes[size])),
+        ]
+    statistics += [
+        ("int8 decisions equal to float32", everyone, lambda i: _mean(equal[i])),
+        ("int8 masks, Dice with float32", outlined, lambda i: _mean(agreement[i][outlined[i]])),
+    ]
+    patients = cache.patients[rows]
+    return tuple(
+        _figure(name, over, statistic, labels, patients, origin, seed)
+        for name, over, statistic in statistics
+    )
+
+
+def _figure(
+    name: str,
+    over: NDArray[np.bool_],
+    statistic: metrics.Statistic,
+    labels: NDArray[np.bool_],
+    patients: NDArray[np.str_],
+    origin: str,
+    seed: int,
+) -> CardFigure:
+    rng = np.random.default_rng(seed)
+    interval = metrics.bootstrap_by_patient(statistic, patients, rng, n=len(labels))
+    return CardFigure(
+        name=name,
+        value=statistic(np.arange(len(labels))),
+        low=interval.low,
+        high=interval.high,
+        n=int(over.sum()),
+        n_positive=int((labels & over).sum()),
+        n_patients=len(set(patients[over].tolist())),
+        split="test part, patients never trained or calibrated on",
+        origin=origin,
+    )
+
+
+def _groups(names: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Films of each name, (n,) bool, by name; those without one belong to no group."""
+    column = np.array(names)
+    return [(name, column == name) for name in sorted(set(names) - {""})]
+
+
+def _sizes(cache: Cache, rows: NDArray[np.int64]) -> list[str]:
+    """Lesion size of each row as the reports name it; empty where there is no lesion."""
+    sizes = []
+    for row in rows:
+        shown = Placement.letterbox(cache.rows[row].rows, cache.rows[row].cols)
+        share = float(cache.masks[row].sum()) / (shown.height * shown.width)
+        sizes.append(size_of(share) if share > 0 else "")
+    return sizes
+
+
+def _within(statistic: metrics.Statistic, member: NDArray[np.bool_]) -> metrics.Statistic:
+    """The statistic over those of the drawn films that are of a group."""
+    return lambda i: statistic(i[member[i]])
+
+
+def _mean(values: NDArray[np.bool_] | NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _dices(masks: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.array([metrics.dice(a, b) for a, b in zip(masks, truth, strict=True)])
+
+
+def _predict(
+    cascade: Cascade, cache: Cache, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Probabilities (n,), decisions (n,) and masks (n, 512, 512) of some rows of the cache."""
+    probability = np.zeros(len(rows))
+    positive = np.zeros(len(rows), dtype=np.bool_)
+    masks = np.zeros((len(rows), GRID_SIZE, GRID_SIZE), dtype=np.bool_)
+    for start in range(0, len(rows), BATCH):
+        images = [_film(cache, int(row)) for row in rows[start : start + BATCH]]
+        for index, finding in enumerate(cascade.predict_batch(images), start):
+            probability[index] = finding.detection.probability
+            positive[index] = finding.detection.positive
+            if finding.mask is not None:
+                masks[index] = finding.mask.pixels
+    return probability, positive, masks
+
+
+def _film(cache: Cache, row: int) -> Image:
+    """A row of the cache as the cascade takes it."""
+    pixels = cache.images[row].astype(np.float32) / np.float32(255)
+    return Image(pixels, Units.UNIT_INTERVAL, None, Source(cache.rows[row].image_id))

@@ -1,0 +1,76 @@
+"""The classifier as teacher of the segmenter's encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pneumoseg.errors import UsageError
+from pneumoseg.segmenter_convnext_tiny import ENCODER_CHANNELS, ConvNeXtTinyUNet
+from pneumoseg.training.initialise import build_classifier
+from pneumoseg.training.teach import Teacher, lesson_loss
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("teacher") / "best.pt"
+    torch.save(build_classifier("scratch").state_dict(), path)
+    return path
+
+
+def test_teacher_and_pupil_see_the_same_places(weights: Path) -> None:
+    films = torch.rand(2, 1, 64, 96)
+    shown = Teacher(str(weights)).look(films)
+    _, maps = ConvNeXtTinyUNet()(films, with_features=True)
+    assert [m.shape[2:] for m in shown] == [m.shape[2:] for m in maps]
+    assert [m.shape[1] for m in maps] == list(ENCODER_CHANNELS)
+    assert all(t.shape[1] <= p.shape[1] for t, p in zip(shown, maps, strict=True))
+
+
+def test_the_lesson_is_one_channel_by_channel_alike(weights: Path) -> None:
+    """Fails if a stage's scale decided how much it counts."""
+    for shown in Teacher(str(weights)).look(torch.rand(4, 1, 128, 128)):
+        assert shown.mean(dim=(0, 2, 3)).abs().max() < 1e-3
+        assert shown.var(dim=(0, 2, 3), correction=0).max() < 1.01
+
+
+def test_looking_teaches_the_teacher_nothing(weights: Path) -> None:
+    teacher = Teacher(str(weights))
+    before = {name: value.clone() for name, value in teacher.network.state_dict().items()}
+    shown = teacher.look(torch.rand(2, 1, 64, 64))
+    assert not any(one.requires_grad for one in shown)
+    assert all(torch.equal(before[k], v) for k, v in teacher.network.state_dict().items())
+
+
+def test_only_the_first_channels_are_asked_for() -> None:
+    taught = torch.randn(2, 3, 4, 4)
+    pupil = torch.cat((taught, torch.full((2, 5, 4, 4), 100.0)), dim=1)
+    assert lesson_loss([pupil], [taught]) == 0
+    nothing = torch.zeros_like(pupil)
+    stages = lesson_loss([pupil, nothing], [taught, taught])
+    torch.testing.assert_close(stages, taught.square().mean() / 2)
+
+
+def test_the_lesson_reaches_every_stage_of_the_encoder(weights: Path) -> None:
+    films = torch.rand(2, 1, 64, 64)
+    pupil = ConvNeXtTinyUNet()
+    _, maps = pupil(films, with_features=True)
+    lesson_loss(maps, Teacher(str(weights)).look(films)).backward()  # type: ignore[no-untyped-call]
+    encoder = [p.grad for name, p in pupil.named_parameters() if name.startswith("encoder.")]
+    assert all(grad is not None and bool(grad.abs().sum() > 0) for grad in encoder)
+    assert all(p.grad is None for name, p in pupil.named_parameters() if "decoder" in name)
+
+
+@pytest.mark.parametrize("start", ["scratch", "imagenet", "lite2"])
+def test_a_teacher_must_have_seen_films(start: str) -> None:
+    with pytest.raises(UsageError, match="never seen a film"):
+        Teacher(start)
+
+
+def test_a_segmenter_is_no_teacher(tmp_path: Path) -> None:
+    path = tmp_path / "best.pt"
+    torch.save(ConvNeXtTinyUNet().state_dict(), path)
+    with pytest.raises(UsageError, match="not this network's"):
+        Teacher(str(path))
