@@ -136,7 +136,25 @@ def test_low_silver_probabilities_are_negatives_and_train_only(tmp_path: Path) -
     cache = prepare(_settings(tmp_path, source, fractions=Fractions(0.5, 0.5)))
     (row,) = cache.rows
     assert (row.image_id, row.label, row.label_origin, row.part) == ("low", 0, "silver", "train")
-    assert cache.about["sources"]["more"]["left_out"] == {"no-label": 1, "not-negative": 2}
+    assert cache.about["sources"]["more"]["left_out"] == {"no-label": 1, "not-clear": 2}
+
+
+def test_high_silver_probabilities_are_positives_without_an_outline(tmp_path: Path) -> None:
+    """They may not teach the segmenter that a lesion looks like nothing."""
+    for name in ("low", "between", "at", "high"):
+        _film(tmp_path / "images" / f"{name}.png")
+    cells = ["low,0.05", "between,0.89", "at,0.9", "high,0.95"]
+    silver = _csv(tmp_path / "silver.csv", "image_id,silver_probability", cells)
+    source = SourceSettings(
+        "more", tmp_path / "images", negatives=silver, positives_from=0.9, parts="train"
+    )
+    cache = prepare(_settings(tmp_path, source))
+    labels = {row.image_id: row.label for row in cache.rows}
+    assert labels == {"low": 0, "at": 1, "high": 1}
+    assert {row.image_id for row, kept in zip(cache.rows, cache.outlined, strict=True) if kept} == {
+        "low"
+    }
+    assert cache.about["sources"]["more"]["left_out"] == {"not-clear": 1}
 
 
 def _two_origins(tmp_path: Path) -> PrepareSettings:
@@ -373,6 +391,12 @@ def test_a_journal_ahead_of_its_data_is_refused(tmp_path: Path) -> None:
         ({"masks": Path("m.csv"), "mask_grid": 0}, "mask_grid"),
         ({"masks": Path("m.csv"), "evaluate_on": "x"}, "evaluate_on needs a table"),
         ({"negatives": Path("n.csv"), "negatives_below": 1.5}, "negatives_below"),
+        ({"negatives": Path("n.csv"), "positives_from": 0.9}, "may train, never evaluate"),
+        ({"masks": Path("m.csv"), "parts": "train", "positives_from": 0.9}, "needs the CSV"),
+        (
+            {"negatives": Path("n.csv"), "parts": "train", "positives_from": 0.05},
+            "between negatives_below",
+        ),
     ],
 )
 def test_contradictory_sources_are_refused(more: dict[str, object], message: str) -> None:

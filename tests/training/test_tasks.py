@@ -264,6 +264,21 @@ def test_the_segmenters_figures_by_hand(cache: Cache, tmp_path: Path) -> None:
     assert (tmp_path / "confusion_default.png").is_file()
 
 
+def test_a_positive_film_without_an_outline_teaches_the_classifier_alone(tmp_path: Path) -> None:
+    cache = write_cache(tmp_path / "cache")
+    rows = tuple(replace(row, label_origin="silver") for row in cache.rows)
+    write_table(rows, cache.folder / TABLE_FILE)
+    taught, _ = ClassifierTask(ClassifierRecipe(cache=cache.folder, size=64)).training_set()
+    assert isinstance(taught, Films) and taught.rows.tolist() == cache.part("train").tolist()
+    with pytest.raises(DataError, match="no positive film"):
+        SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64)).training_set()
+    one = (replace(rows[0], label_origin="mask"), *rows[1:])
+    write_table(one, cache.folder / TABLE_FILE)
+    outlined, _ = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64)).training_set()
+    assert isinstance(outlined, Films)
+    assert [cache.labels[row] for row in outlined.rows].count(1) == 1
+
+
 def test_a_missed_lesion_counts_nothing(cache: Cache) -> None:
     """A network that says nothing has lesion Dice 0, not the mean over what it found."""
     task = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64))

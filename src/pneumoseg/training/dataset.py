@@ -58,7 +58,7 @@ class CacheRow:
     label: int
     """1 where the united mask has a pixel on its original grid (a slice: enough air), else 0."""
     label_origin: str
-    """``mask``: the source's CSV of masks; ``silver``: a model's low probability."""
+    """``mask``: the source's CSV of masks; ``silver``: a model's low or high probability."""
     view: str
     """PA, AP or another word of the source; empty when unknown."""
     age: str
@@ -170,6 +170,12 @@ class Cache:
     def labels(self) -> NDArray[np.int8]:
         """Label of each row, int8 (N,): 1 pneumothorax, 0 none."""
         return np.array([row.label for row in self.rows], dtype=np.int8)
+
+    @cached_property
+    def outlined(self) -> NDArray[np.bool_]:
+        """Whether a row's mask can be trusted, bool (N,): not where a model said «positive»."""
+        silver = np.array([row.label_origin == "silver" for row in self.rows], dtype=np.bool_)
+        return ~(silver & (self.labels == 1))
 
     @cached_property
     def patients(self) -> NDArray[np.str_]:

@@ -29,7 +29,7 @@ TABLE_COLUMNS = ("patient_id", "split", "view", "age", "sex")
 """Columns read from a source's table, each where it is there; ``image_id`` must be."""
 
 NO_LABEL = "no-label"
-NOT_NEGATIVE = "not-negative"
+NOT_CLEAR = "not-clear"
 DUPLICATE = "duplicate-image"
 
 FROM_MASK = "mask"
@@ -56,6 +56,9 @@ class SourceSettings:
     """Name of the probability column in the negatives CSV."""
     negatives_below: float = 0.1
     """Images below this probability are negatives; the others of that CSV are left out."""
+    positives_from: float | None = None
+    """Images of that CSV from this probability on are positives without a mask (silver too), which
+    teach the classifier alone; None leaves them out."""
     parts: Literal["split", "train"] = "split"
     """Whether patients are dealt to train, calibration and test, or all train."""
     evaluate_on: str | None = None
@@ -76,6 +79,18 @@ class SourceSettings:
         if not 0.0 <= self.negatives_below <= 1.0:
             raise UsageError(
                 f"negatives_below must lie between 0 and 1, got {self.negatives_below}"
+            )
+        if self.positives_from is None:
+            return
+        if self.negatives is None or self.parts != "train":
+            raise UsageError(
+                f"source {self.name!r}: positives_from needs the CSV that negatives names, and "
+                'parts = "train": a model\'s word may train, never evaluate'
+            )
+        if not self.negatives_below <= self.positives_from <= 1.0:
+            raise UsageError(
+                f"positives_from must lie between negatives_below ({self.negatives_below}) and 1, "
+                f"got {self.positives_from}"
             )
 
     @property
@@ -164,17 +179,20 @@ def prepare_film(tables: SourceTables, path: Path) -> Prepared:
     try:
         image = read(path)
         image_id = image.source.image_id
+        silver = None
         if image_id in tables.mask_rows:
             origin, runs = FROM_MASK, tables.mask_rows[image_id]
         elif image_id in tables.probabilities:
-            if tables.probabilities[image_id] >= settings.negatives_below:
-                return _left_out(settings, file, image_id, NOT_NEGATIVE)
+            silver = _silver_label(settings, tables.probabilities[image_id])
+            if silver is None:
+                return _left_out(settings, file, image_id, NOT_CLEAR)
             origin, runs = FROM_SILVER, []
         else:
             return _left_out(settings, file, image_id, NO_LABEL)
         if image.units is not Units.UNIT_INTERVAL:
             raise InputError(f"{file} is CT; expected a chest X-ray", code="wrong-modality")
         label, mask = _label_and_mask(image, runs, settings.mask_grid)
+        label = silver or label
         grid, _ = to_grid(image)
     except InputError as error:
         return Prepared(Record(settings.name, file, FAILED, error.code, str(error)))
@@ -196,6 +214,15 @@ def prepare_film(tables: SourceTables, path: Path) -> Prepared:
         cols=image.shape[1],
     )
     return Prepared(record, grid, mask)
+
+
+def _silver_label(settings: SourceSettings, probability: float) -> int | None:
+    """1 or 0 where a model's probability is high or low enough, None between."""
+    if probability < settings.negatives_below:
+        return 0
+    if settings.positives_from is not None and probability >= settings.positives_from:
+        return 1
+    return None
 
 
 def _left_out(settings: SourceSettings, file: str, image_id: str, code: str) -> Prepared:

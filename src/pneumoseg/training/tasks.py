@@ -250,8 +250,9 @@ class SegmenterTask:
         )
 
     def training_set(self) -> tuple[Dataset[Any], torch.Tensor]:
-        """The training part, enriched with lesions."""
+        """The training part, enriched with lesions; no positive film without an outline."""
         rows = _rows(self.cache, "train")
+        rows = rows[self.cache.outlined[rows]]
         weights = sampling_weights(self.cache, rows, self.recipe.lesion_share, self.recipe)
         return Films(self.cache, rows, self.recipe, masks=True), torch.from_numpy(weights)
 

@@ -1,0 +1,184 @@
+"""What each step towards the shipped chest X-ray weights gave: docs/weights.md.
+
+    python docs/weights.py            measure the runs that are here, write json and page
+    python docs/weights.py --page     write the page from docs/weights.json alone
+    python docs/weights.py --check    say whether the page is that of docs/weights.json
+
+Every step is a run of `pneumoseg train` with a file of configs/. Measured on the calibration part,
+which chooses between them: the test part is for the weights that ship, once. A run whose folder is
+not here keeps the figures that docs/weights.json has of it. Needs cache/cxr
+(pneumoseg prepare --settings configs/prepare_cxr.toml).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pneumoseg import metrics
+from pneumoseg.metrics import Statistic
+
+ROOT = Path(__file__).parents[1]
+KEPT, PAGE = ROOT / "docs/weights.json", ROOT / "docs/weights.md"
+BEGIN, END = "<!-- steps:{} -->\n", "<!-- /steps:{} -->"
+CACHE = Path("cache/cxr")
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run, and what was new in it."""
+
+    network: str
+    """``classifier`` or ``segmenter``."""
+    run: str
+    """Folder below ``runs/``."""
+    weights: str
+    """``best.pt`` or ``latest.pt``."""
+    config: str
+    """Name below ``configs/``; empty where the recipe was given up and its file with it."""
+    what: str
+    """What was new, one line."""
+
+
+STEPS = (
+    Step("classifier", "classifier_grown", "latest.pt", "", "grown out of lite2; also phantoms"),
+    Step("classifier", "classifier", "best.pt", "", "two more recipes after it; shipped as cxr 1"),
+    Step("classifier", "classifier_regrown", "latest.pt", "", "grown anew, real films only"),
+    Step(
+        "classifier", "cxr_classifier", "best.pt", "cxr_classifier.toml",
+        "grown anew; last layer begins near 0; masks say where to look",
+    ),
+    Step("segmenter", "segmenter_coarse", "best.pt", "", "from scratch, 128×128"),
+    Step("segmenter", "segmenter", "best.pt", "", "goes on at 160×160; shipped as cxr 1"),
+    Step(
+        "segmenter", "cxr_segmenter", "best.pt", "cxr_segmenter.toml",
+        "from scratch; residual blocks take part from the start; taught by the classifier",
+    ),
+)  # fmt: skip
+
+
+def measure(step: Step) -> dict[str, Any] | None:
+    """Figures of one run on the calibration part, or None where its folder is not here."""
+    import torch
+
+    from pneumoseg.training.dataset import Cache
+    from pneumoseg.training.initialise import build_classifier, build_segmenter, load_weights
+    from pneumoseg.training.tasks import infer, mask_to_input, predict_logits
+
+    path = Path("runs") / step.run / step.weights
+    if not path.is_file():
+        return None
+    held = torch.load(path, map_location="cpu", weights_only=True)
+    size, cpu = int(held["recipe"]["size"]), torch.device("cpu")
+    cache = Cache.open(CACHE)
+    rows = cache.part("calibration")
+    labels = cache.labels[rows] == 1
+    statistics: dict[str, Statistic]
+    if step.network == "classifier":
+        network: torch.nn.Module = build_classifier("scratch")
+        load_weights(network, path)
+        score = predict_logits(network.eval(), cache, rows, size, cpu)
+        statistics = {"AUROC": lambda i: metrics.auroc(score[i], labels[i])}
+    else:
+        network = build_segmenter("scratch")
+        load_weights(network, path)
+        network.eval()
+        dices = np.zeros(len(rows))
+        for at, row in enumerate(rows):
+            said = infer(network, cache, rows[at : at + 1], size, cpu)[0, 0] >= 0
+            truth = mask_to_input(cache.masks[row], size)[0] > 0
+            dices[at] = metrics.dice(said, truth) if said.any() else 0.0
+        statistics = {"lesion Dice": lambda i: metrics.lesion_dice(dices[i], labels[i])}
+    history = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
+    seen = [epoch for epoch in history if epoch["epoch"] <= held["metrics"]["epoch"]]
+    about = {
+        "size": size,
+        "films": int(sum(epoch["films"] for epoch in seen)),
+        "minutes": round(seen[-1]["minutes"]),
+        "n": len(rows),
+        "positive": int(labels.sum()),
+        "patients": len(set(cache.patients[rows].tolist())),
+        "curve": [
+            [int(sum(e["films"] for e in history[: k + 1])), e.get("auroc", e["score"])]
+            for k, e in enumerate(history)
+        ],
+    }
+    figures = {}
+    for name, statistic in statistics.items():
+        rng = np.random.default_rng(SEED)
+        interval = metrics.bootstrap_by_patient(statistic, cache.patients[rows], rng, n=len(rows))
+        figures[name] = [statistic(np.arange(len(rows))), interval.low, interval.high]
+    return about | {"figures": figures}
+
+
+def table(network: str, kept: dict[str, Any]) -> str:
+    """The steps of one network as a Markdown table."""
+    lines = [
+        "| step | recipe | pixels | films seen | minutes | figure | 95 % interval | images "
+        "| positive | patients |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for step in STEPS:
+        if step.network != network:
+            continue
+        about = kept.get(step.run)
+        if about is None:
+            lines.append(f"| {step.what} | not measured |" + " |" * 8)
+            continue
+        name, (value, low, high) = next(iter(about["figures"].items()))
+        recipe = f"[{step.config}](../configs/{step.config})" if step.config else "replaced"
+        lines.append(
+            f"| {step.what} | {recipe} | {about['size']} | {about['films']:,} | {about['minutes']} "
+            f"| {name} {value:.3f} | {low:.3f} to {high:.3f} | {about['n']} | {about['positive']} "
+            f"| {about['patients']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def curve(run: str, kept: dict[str, Any]) -> str:
+    """A run's figure after each epoch."""
+    about = kept.get(run)
+    if about is None:
+        return "\nNot measured.\n"
+    films = " | ".join(f"{seen:,}" for seen, _ in about["curve"])
+    values = " | ".join(f"{value:.3f}" for _, value in about["curve"])
+    name = next(iter(about["figures"]))
+    rule = "|---" * (len(about["curve"]) + 1) + "|"
+    return f"\n| films seen | {films} |\n{rule}\n| {name} | {values} |\n"
+
+
+def page(text: str, kept: dict[str, Any]) -> str:
+    """The page with every table anew."""
+    for name in re.findall(r"<!-- steps:(\S+) -->", text):
+        made = curve(name[6:], kept) if name.startswith("curve:") else table(name, kept)
+        begin, end = BEGIN.format(name), END.format(name)
+        before, _, rest = text.partition(begin)
+        text = before + begin + made + end + rest.partition(end)[2]
+    return text
+
+
+def main() -> int:
+    """Measure, and write or compare the page."""
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    if not sys.argv[1:]:
+        kept |= {s.run: about for s in STEPS if (about := measure(s)) is not None}
+        KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    wanted = page(text, kept)
+    if sys.argv[1:] == ["--check"]:
+        if text != wanted:
+            sys.exit("docs/weights.md is not that of docs/weights.json; run docs/weights.py --page")
+        return 0
+    PAGE.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
