@@ -5,7 +5,7 @@ DEMO   := .venv
 DEV    := .venv-dev
 SHARED ?= ../shared
 
-.PHONY: help demo test test-archive lint figures results gallery bundle bundle-ct clean
+.PHONY: help demo test test-archive lint figures results weights gallery bundle bundle-ct clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -45,6 +45,10 @@ results: $(DEV)/.installed
 	test -f cache/phantom/truth.csv || $(DEV)/bin/pneumoseg phantom --out cache/phantom --count 800 --seed 100000 --size 512
 	test -f cache/cxr/cache.json || $(DEV)/bin/pneumoseg prepare --settings configs/prepare_cxr.toml
 	$(DEV)/bin/python docs/results.py
+
+## make weights   measure the training runs that are here, write docs/weights.md
+weights: $(DEV)/.installed
+	$(DEV)/bin/python docs/weights.py
 
 ## make bundle    make the shipped chest X-ray weights anew (hours; needs the real films in ../shared)
 bundle: $(DEV)/.installed

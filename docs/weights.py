@@ -42,26 +42,69 @@ class Step:
     weights: str
     """``best.pt`` or ``latest.pt``."""
     config: str
-    """Name below ``configs/``; empty where the recipe was given up and its file with it."""
+    """Name below ``configs/``; empty where the recipe was replaced, and its file removed."""
     what: str
     """What was new, one line."""
 
 
 STEPS = (
-    Step("classifier", "classifier_grown", "latest.pt", "", "grown out of lite2; also phantoms"),
-    Step("classifier", "classifier", "best.pt", "", "two more recipes after it; shipped as cxr 1"),
-    Step("classifier", "classifier_regrown", "latest.pt", "", "grown anew, real films only"),
     Step(
-        "classifier", "cxr_classifier", "best.pt", "cxr_classifier.toml",
-        "grown anew; last layer begins near 0; masks say where to look",
+        "classifier",
+        "classifier_grown",
+        "latest.pt",
+        "cxr_classifier_grown.toml",
+        "grown out of lite2, phantoms among the films",
     ),
-    Step("segmenter", "segmenter_coarse", "best.pt", "", "from scratch, 128×128"),
-    Step("segmenter", "segmenter", "best.pt", "", "goes on at 160×160; shipped as cxr 1"),
     Step(
-        "segmenter", "cxr_segmenter", "best.pt", "cxr_segmenter.toml",
-        "from scratch; residual blocks take part from the start; taught by the classifier",
+        "classifier",
+        "classifier",
+        "best.pt",
+        "cxr_classifier.toml",
+        "two more recipes after it; shipped as cxr 1",
     ),
-)  # fmt: skip
+    Step(
+        "classifier",
+        "cxr_classifier",
+        "best.pt",
+        "cxr_classifier_lite2.toml",
+        "grown anew; the last layer begins near 0; masks say where to look",
+    ),
+    Step(
+        "classifier",
+        "cxr_classifier_finer",
+        "best.pt",
+        "cxr_classifier_finer.toml",
+        "goes on finer, with films that a public model is sure of",
+    ),
+    Step(
+        "segmenter",
+        "segmenter_coarse",
+        "best.pt",
+        "cxr_segmenter_coarse.toml",
+        "from random weights",
+    ),
+    Step(
+        "segmenter",
+        "segmenter",
+        "best.pt",
+        "cxr_segmenter.toml",
+        "goes on finer; shipped as cxr 1",
+    ),
+    Step(
+        "segmenter",
+        "cxr_segmenter",
+        "best.pt",
+        "cxr_segmenter_taught.toml",
+        "from random weights; residual blocks take part at once; the classifier teaches",
+    ),
+    Step(
+        "segmenter",
+        "cxr_segmenter_finer",
+        "best.pt",
+        "cxr_segmenter_finer.toml",
+        "goes on finer",
+    ),
+)
 
 
 def measure(step: Step) -> dict[str, Any] | None:
@@ -121,16 +164,13 @@ def measure(step: Step) -> dict[str, Any] | None:
 def table(network: str, kept: dict[str, Any]) -> str:
     """The steps of one network as a Markdown table."""
     lines = [
-        "| step | recipe | pixels | films seen | minutes | figure | 95 % interval | images "
+        "| step | recipe | pixels | films in this step | minutes | figure | 95 % interval | images "
         "| positive | patients |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for step in STEPS:
-        if step.network != network:
-            continue
         about = kept.get(step.run)
-        if about is None:
-            lines.append(f"| {step.what} | not measured |" + " |" * 8)
+        if step.network != network or about is None:
             continue
         name, (value, low, high) = next(iter(about["figures"].items()))
         recipe = f"[{step.config}](../configs/{step.config})" if step.config else "replaced"

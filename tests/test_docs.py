@@ -200,6 +200,13 @@ def test_the_tables_of_speed_are_those_of_the_benchmarks() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_tables_of_the_weights_are_those_of_the_runs() -> None:
+    """A run was measured again, or a table edited by hand, and the page was not renewed."""
+    words = [sys.executable, str(ROOT / "docs" / "weights.py"), "--check"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def anchors(page: Path) -> set[str]:
     """Anchors that a Markdown viewer makes of a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
