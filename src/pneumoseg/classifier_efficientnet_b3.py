@@ -40,8 +40,9 @@ class EfficientNetB3Classifier(nn.Module):
         )
         # timm draws the last layer by the number of classes: of one, from [-1, 1]. A film's first
         # logit would then be a number near 10, and the first thousands of films spent on that.
-        nn.init.normal_(self.backbone.classifier.weight, std=HEAD_STD)
-        nn.init.zeros_(self.backbone.classifier.bias)
+        head: Any = self.backbone.classifier
+        nn.init.normal_(head.weight, std=HEAD_STD)
+        nn.init.zeros_(head.bias)
 
     def forward(
         self, image: torch.Tensor, evidence: bool = False

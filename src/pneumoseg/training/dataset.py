@@ -175,7 +175,8 @@ class Cache:
     def outlined(self) -> NDArray[np.bool_]:
         """Whether a row's mask can be trusted, bool (N,): not where a model said «positive»."""
         silver = np.array([row.label_origin == "silver" for row in self.rows], dtype=np.bool_)
-        return ~(silver & (self.labels == 1))
+        trusted: NDArray[np.bool_] = ~(silver & (self.labels == 1))
+        return trusted
 
     @cached_property
     def patients(self) -> NDArray[np.str_]:
