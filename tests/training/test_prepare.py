@@ -464,6 +464,7 @@ def test_real_dicom_and_its_mirror_agree(tmp_path: Path) -> None:
 def test_the_shipped_recipe_loads() -> None:
     recipe = Path(__file__).parents[2] / "configs" / "prepare_cxr.toml"
     settings = load_settings(PrepareSettings, recipe)
-    assert [source.name for source in settings.sources] == ["siim", "unlabelled", "phantom"]
-    assert [source.parts for source in settings.sources] == ["split", "train", "train"]
+    names = ["siim", "unlabelled", "suspected", "phantom"]
+    assert [source.name for source in settings.sources] == names
+    assert [source.parts for source in settings.sources] == ["split", "train", "train", "train"]
     assert settings.sources[0].evaluate_on == "stage1_test"
