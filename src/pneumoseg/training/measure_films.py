@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,38 @@ from pneumoseg.study import Image, Source, Units
 from pneumoseg.training.calibrate_films import part_with_positives
 from pneumoseg.training.calibrate_stages import BATCH
 from pneumoseg.training.dataset import Cache
+
+_Named = tuple[str, NDArray[np.bool_], metrics.Statistic]
+"""A figure: its name, the films that it is over, (n,), and how it is computed."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Said:
+    """What is true and what was said of n films; its methods are of the films with these indices.
+
+    Attributes:
+        labels: bool (n,).
+        probability: float64 (n,), calibrated.
+        positive: bool (n,), whether stage two was asked.
+        dices: float64 (n,), between mask and truth.
+    """
+
+    labels: NDArray[np.bool_]
+    probability: NDArray[np.float64]
+    positive: NDArray[np.bool_]
+    dices: NDArray[np.float64]
+
+    def auroc(self, i: NDArray[np.int64]) -> float | None:
+        return metrics.auroc(self.probability[i], self.labels[i])
+
+    def recall(self, i: NDArray[np.int64]) -> float | None:
+        return metrics.confusion(self.positive[i], self.labels[i]).recall
+
+    def specificity(self, i: NDArray[np.int64]) -> float | None:
+        return metrics.confusion(self.positive[i], self.labels[i]).specificity
+
+    def lesion_dice(self, i: NDArray[np.int64]) -> float | None:
+        return metrics.lesion_dice(self.dices[i], self.labels[i])
 
 
 def measure(
@@ -46,46 +79,20 @@ def measure(
     truth = np.asarray(cache.masks[rows], dtype=np.bool_)
     probability, positive, masks = _predict(Cascade.load(bundle), cache, rows)
     _, positive_f32, masks_f32 = _predict(Cascade.load(reference), cache, rows)
-    dices, agreement = _dices(masks, truth), _dices(masks, masks_f32)
+    said = _Said(labels, probability, positive, _dices(masks, truth))
+    agreement, equal = _dices(masks, masks_f32), positive == positive_f32
     everyone = np.ones(len(rows), dtype=np.bool_)
     outlined = np.asarray((masks | masks_f32).any(axis=(1, 2)), dtype=np.bool_)
-    equal = positive == positive_f32
-
-    def auroc(i: NDArray[np.int64]) -> float | None:
-        return metrics.auroc(probability[i], labels[i])
-
-    def recall(i: NDArray[np.int64]) -> float | None:
-        return metrics.confusion(positive[i], labels[i]).recall
-
-    def specificity(i: NDArray[np.int64]) -> float | None:
-        return metrics.confusion(positive[i], labels[i]).specificity
-
-    def lesion_dice(i: NDArray[np.int64]) -> float | None:
-        return metrics.lesion_dice(dices[i], labels[i])
-
-    statistics: list[tuple[str, NDArray[np.bool_], metrics.Statistic]] = [
-        ("AUROC", everyone, auroc),
-        ("recall", labels, recall),
-        ("specificity", ~labels, specificity),
+    statistics: list[_Named] = [
+        ("AUROC", everyone, said.auroc),
+        ("recall", labels, said.recall),
+        ("specificity", ~labels, said.specificity),
         ("F2", everyone, lambda i: metrics.f2(positive[i], labels[i])),
         ("share segmented", everyone, lambda i: metrics.share_segmented(positive[i])),
-        ("lesion Dice", labels, lesion_dice),
-        ("SIIM mean Dice", everyone, lambda i: metrics.siim_mean_dice(dices[i])),
-    ]
-    for view, shown in _groups([cache.rows[row].view for row in rows]):
-        statistics += [
-            (f"AUROC, {view}", shown, _within(auroc, shown)),
-            (f"recall, {view}", labels & shown, _within(recall, shown)),
-            (f"specificity, {view}", ~labels & shown, _within(specificity, shown)),
-            (f"lesion Dice, {view}", labels & shown, _within(lesion_dice, shown)),
-        ]
-    sizes = dict(_groups(_sizes(cache, rows)))
-    for size in [name for name, _ in SIZES if name in sizes]:
-        statistics += [
-            (f"recall, {size} lesions", sizes[size], _within(recall, sizes[size])),
-            (f"lesion Dice, {size} lesions", sizes[size], _within(lesion_dice, sizes[size])),
-        ]
-    statistics += [
+        ("lesion Dice", labels, said.lesion_dice),
+        ("SIIM mean Dice", everyone, lambda i: metrics.siim_mean_dice(said.dices[i])),
+        *_by_view(said, [cache.rows[row].view for row in rows]),
+        *_by_size(said, _sizes(cache, rows)),
         ("int8 decisions equal to float32", everyone, lambda i: _mean(equal[i])),
         ("int8 masks, Dice with float32", outlined, lambda i: _mean(agreement[i][outlined[i]])),
     ]
@@ -94,6 +101,23 @@ def measure(
         _figure(name, over, statistic, labels, patients, origin, seed)
         for name, over, statistic in statistics
     )
+
+
+def _by_view(said: _Said, views: Sequence[str]) -> Iterator[_Named]:
+    """Figures of the films of each view."""
+    for view, shown in _groups(views):
+        yield f"AUROC, {view}", shown, _within(said.auroc, shown)
+        yield f"recall, {view}", said.labels & shown, _within(said.recall, shown)
+        yield f"specificity, {view}", ~said.labels & shown, _within(said.specificity, shown)
+        yield f"lesion Dice, {view}", said.labels & shown, _within(said.lesion_dice, shown)
+
+
+def _by_size(said: _Said, sizes: Sequence[str]) -> Iterator[_Named]:
+    """Figures of the positive films of each lesion size, the smallest first."""
+    groups = dict(_groups(sizes))
+    for size in [name for name, _ in SIZES if name in groups]:
+        yield f"recall, {size} lesions", groups[size], _within(said.recall, groups[size])
+        yield f"lesion Dice, {size} lesions", groups[size], _within(said.lesion_dice, groups[size])
 
 
 def _figure(
