@@ -72,5 +72,5 @@ def test_a_teacher_must_have_seen_films(start: str) -> None:
 def test_a_segmenter_is_no_teacher(tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     torch.save(ConvNeXtTinyUNet().state_dict(), path)
-    with pytest.raises(UsageError, match="not this network's"):
+    with pytest.raises(UsageError, match="teacher .* cannot be loaded.*not this network's"):
         Teacher(str(path))

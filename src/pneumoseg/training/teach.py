@@ -3,7 +3,7 @@
 ConvNeXt-Tiny starts from nothing where no model hub can be reached, and a few hundred masks say too
 little about what a film can look like. A classifier that began with ImageNet filters knows: at
 each stage the first channels of the pupil's map are asked to show what the teacher's map of the
-same resolution shows, pixel by pixel, on the same augmented film. The teacher has a third to a half
+same resolution shows, pixel by pixel, on the same augmented film. The teacher has a quarter to half
 as many channels, so that the pupil keeps most of its own. Nothing is added to the network that
 ships. Feature distillation in the sense of Romero et al., «FitNets», ICLR 2015 (arXiv 1412.6550),
 with a fixed choice of channels in place of a learnt projection.
@@ -36,7 +36,11 @@ class Teacher:
                 f"teacher {weights!r} has never seen a film; give a best.pt of a classifier's run, "
                 "or a bundle"
             )
-        self.network = build_classifier(weights).eval().requires_grad_(False)
+        try:
+            network = build_classifier(weights)
+        except UsageError as error:
+            raise UsageError(f"teacher {weights!r} cannot be loaded: {error}") from error
+        self.network = network.eval().requires_grad_(False)
 
     @torch.no_grad()
     def look(self, films: torch.Tensor) -> list[torch.Tensor]:
