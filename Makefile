@@ -54,11 +54,11 @@ weights: $(DEV)/.installed
 bundle: $(DEV)/.installed
 	$(DEV)/bin/pneumoseg phantom --out cache/phantom --count 800 --seed 100000 --size 512
 	$(DEV)/bin/pneumoseg prepare --settings configs/prepare_cxr.toml
-	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier_grown.toml
-	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier_middle.toml
-	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier.toml
-	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter_coarse.toml
-	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter.toml
+	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier_lite2.toml
+	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier_finer.toml
+	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter_teacher.toml
+	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter_taught.toml
+	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter_finer.toml
 	$(DEV)/bin/pneumoseg calibrate --settings configs/cxr_calibrate.toml
 
 ## make bundle-ct  train CT weights on simulated pneumothorax (two hours; needs the CT in ../shared)

@@ -36,7 +36,7 @@ class Step:
     """One run, and what was new in it."""
 
     network: str
-    """``classifier`` or ``segmenter``."""
+    """``classifier``, ``segmenter``, or the ``teacher`` of the segmenter."""
     run: str
     """Folder below ``runs/``."""
     weights: str
@@ -52,14 +52,14 @@ STEPS = (
         "classifier",
         "classifier_grown",
         "latest.pt",
-        "cxr_classifier_grown.toml",
+        "",
         "grown out of lite2, phantoms among the films",
     ),
     Step(
         "classifier",
         "classifier",
         "best.pt",
-        "cxr_classifier.toml",
+        "",
         "two more recipes after it; shipped as cxr 1",
     ),
     Step(
@@ -74,20 +74,20 @@ STEPS = (
         "cxr_classifier_finer",
         "best.pt",
         "cxr_classifier_finer.toml",
-        "goes on finer, with films that a public model is sure of",
+        "goes on finer, with films that a public model is sure of, and with phantoms",
     ),
     Step(
         "segmenter",
         "segmenter_coarse",
         "best.pt",
-        "cxr_segmenter_coarse.toml",
+        "",
         "from random weights",
     ),
     Step(
         "segmenter",
         "segmenter",
         "best.pt",
-        "cxr_segmenter.toml",
+        "",
         "goes on finer; shipped as cxr 1",
     ),
     Step(
@@ -98,11 +98,18 @@ STEPS = (
         "from random weights; residual blocks take part at once; the classifier teaches",
     ),
     Step(
+        "teacher",
+        "cxr_segmenter_teacher",
+        "best.pt",
+        "cxr_segmenter_teacher.toml",
+        "the classifier learns to outline",
+    ),
+    Step(
         "segmenter",
         "cxr_segmenter_finer",
         "best.pt",
         "cxr_segmenter_finer.toml",
-        "goes on finer",
+        "goes on finer; the teacher outlines films that a public model is sure of",
     ),
 )
 
@@ -114,6 +121,7 @@ def measure(step: Step) -> dict[str, Any] | None:
     from pneumoseg.training.dataset import Cache
     from pneumoseg.training.initialise import build_classifier, build_segmenter, load_weights
     from pneumoseg.training.tasks import infer, mask_to_input, predict_logits
+    from pneumoseg.training.teach import build_teacher
 
     path = Path("runs") / step.run / step.weights
     if not path.is_file():
@@ -130,7 +138,8 @@ def measure(step: Step) -> dict[str, Any] | None:
         score = predict_logits(network.eval(), cache, rows, size, cpu)
         statistics = {"AUROC": lambda i: metrics.auroc(score[i], labels[i])}
     else:
-        network = build_segmenter("scratch")
+        build = build_segmenter if step.network == "segmenter" else build_teacher
+        network = build("scratch")
         load_weights(network, path)
         network.eval()
         dices = np.zeros(len(rows))

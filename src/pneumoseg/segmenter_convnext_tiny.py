@@ -9,6 +9,8 @@ MICCAI 2015 (arXiv 1505.04597); residual blocks after He et al. 2016.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import timm
 import torch
 import torch.nn.functional as F
@@ -67,6 +69,30 @@ class ShallowBranch(nn.Module):
         return half, full
 
 
+class Decoder(nn.ModuleList):
+    """From the deepest map up to the film: double, join the skip, one block, and again.
+
+    Args:
+        deepest: channels of the deepest map.
+        skips: channels of the skip that joins each block, 0 for none.
+        channels: of each block's output.
+    """
+
+    def __init__(self, deepest: int, skips: Sequence[int], channels: Sequence[int]) -> None:
+        inputs = [deepest, *channels[:-1]]
+        super().__init__(
+            ResidualConvBlock(below + skip, out)
+            for below, skip, out in zip(inputs, skips, channels, strict=True)
+        )
+
+    def forward(self, x: torch.Tensor, skips: Sequence[torch.Tensor | None]) -> torch.Tensor:
+        """Map (B, deepest, H, W) to (B, out, 2^n H, 2^n W) with n blocks and as many skips."""
+        for block, skip in zip(self, skips, strict=True):
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = block(x if skip is None else torch.cat((x, skip), dim=1))
+        return x
+
+
 class ConvNeXtTinyUNet(nn.Module):
     """The detector: where exactly is it? One logit per pixel of the input.
 
@@ -89,11 +115,7 @@ class ConvNeXtTinyUNet(nn.Module):
         self.shallow = ShallowBranch() if shallow_skips else None
         skips = [*reversed(ENCODER_CHANNELS[:-1])]
         skips += list(SHALLOW_CHANNELS) if shallow_skips else [0, 0]
-        inputs = [ENCODER_CHANNELS[-1], *DECODER_CHANNELS[:-1]]
-        self.decoder = nn.ModuleList(
-            ResidualConvBlock(below + skip, out)
-            for below, skip, out in zip(inputs, skips, DECODER_CHANNELS, strict=True)
-        )
+        self.decoder = Decoder(ENCODER_CHANNELS[-1], skips, DECODER_CHANNELS)
         self.head = nn.Conv2d(DECODER_CHANNELS[-1], 1, 1)
 
     def forward(
@@ -114,9 +136,5 @@ class ConvNeXtTinyUNet(nn.Module):
         features = self.encoder(image)
         skips: list[torch.Tensor | None] = [*reversed(features[:-1])]
         skips += list(self.shallow(image)) if self.shallow is not None else [None, None]
-        x: torch.Tensor = features[-1]
-        for block, skip in zip(self.decoder, skips, strict=True):
-            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = block(x if skip is None else torch.cat((x, skip), dim=1))
-        logits: torch.Tensor = self.head(x)  # (B, 1, S, S)
+        logits: torch.Tensor = self.head(self.decoder(features[-1], skips))  # (B, 1, S, S)
         return (logits, features) if with_features else logits

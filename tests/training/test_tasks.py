@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import WeightedRandomSampler
 
-from pneumoseg.errors import DataError
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.study import Modality
 from pneumoseg.training.augment import AugmentSettings
 from pneumoseg.training.dataset import (
@@ -25,14 +25,17 @@ from pneumoseg.training.dataset import (
     CacheRow,
     write_table,
 )
+from pneumoseg.training.losses import combo_loss
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe, SourceShare
 from pneumoseg.training.tasks import (
+    UNKNOWN,
     ClassifierTask,
     Films,
     SegmenterTask,
     mask_to_input,
     sampling_weights,
 )
+from pneumoseg.training.teach import EfficientNetB3UNet, build_teacher
 
 _STILL = AugmentSettings(
     flip=0, rotate_degrees=0, scale=0, shift=0, contrast=0, brightness=0, gamma=0, noise=0, blur=0,
@@ -277,6 +280,41 @@ def test_a_positive_film_without_an_outline_teaches_the_classifier_alone(tmp_pat
     outlined, _ = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64)).training_set()
     assert isinstance(outlined, Films)
     assert [cache.labels[row] for row in outlined.rows].count(1) == 1
+
+
+def test_a_teacher_draws_what_nobody_outlined(tmp_path: Path) -> None:
+    """Its mask stands in for the missing one alone: the loss of a drawn mask stays what it was."""
+    cache = write_cache(tmp_path / "cache")
+    rows = (replace(cache.rows[0], label_origin="silver"), *cache.rows[1:])
+    write_table(rows, cache.folder / TABLE_FILE)
+    best = tmp_path / "best.pt"
+    torch.save(build_teacher("scratch").state_dict(), best)
+    recipe = SegmenterRecipe(
+        cache=cache.folder, size=64, init="scratch", teacher=str(best), augment=_STILL
+    )
+    task = SegmenterTask(recipe)
+    films, _ = task.training_set()
+    assert isinstance(films, Films) and films.rows.tolist() == cache.part("train").tolist()
+    unknown, drawn = films[0][2], films[3][2]
+    assert (unknown == UNKNOWN).all() and set(drawn.unique().tolist()) == {0.0, 1.0}
+
+    task.set_progress(nn.Identity(), 1.0)  # the lesson is over, the drawing is not
+    model = task.build().eval()
+    film = films[0][0][None]
+    assert task.teacher is not None
+    expected = combo_loss(model(film), torch.sigmoid(task.teacher.network(film)))
+    torch.testing.assert_close(task.loss(model, (film, None, unknown[None])), expected)
+    film = films[3][0][None]
+    known = task.loss(model, (film, None, drawn[None]))
+    torch.testing.assert_close(known, combo_loss(model(film), drawn[None]))
+
+
+def test_a_teacher_has_no_teacher(cache: Cache) -> None:
+    recipe = SegmenterRecipe(cache=cache.folder, encoder="efficientnet_b3", teacher="best.pt")
+    with pytest.raises(UsageError, match="makes a teacher and has none"):
+        SegmenterTask(recipe)
+    alone = SegmenterRecipe(cache=cache.folder, encoder="efficientnet_b3", init="scratch")
+    assert isinstance(SegmenterTask(alone).build(), EfficientNetB3UNet)
 
 
 def test_a_missed_lesion_counts_nothing(cache: Cache) -> None:

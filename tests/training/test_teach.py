@@ -9,8 +9,8 @@ import torch
 
 from pneumoseg.errors import UsageError
 from pneumoseg.segmenter_convnext_tiny import ENCODER_CHANNELS, ConvNeXtTinyUNet
-from pneumoseg.training.initialise import build_classifier
-from pneumoseg.training.teach import Teacher, lesson_loss
+from pneumoseg.training.initialise import build_classifier, build_segmenter
+from pneumoseg.training.teach import EfficientNetB3UNet, Teacher, build_teacher, lesson_loss
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_teacher_and_pupil_see_the_same_places(weights: Path) -> None:
     films = torch.rand(2, 1, 64, 96)
-    shown = Teacher(str(weights)).look(films)
+    shown, drawn = Teacher(str(weights)).look(films)
+    assert drawn is None  # a classifier outlines nothing
     _, maps = ConvNeXtTinyUNet()(films, with_features=True)
     assert [m.shape[2:] for m in shown] == [m.shape[2:] for m in maps]
     assert [m.shape[1] for m in maps] == list(ENCODER_CHANNELS)
@@ -31,7 +32,7 @@ def test_teacher_and_pupil_see_the_same_places(weights: Path) -> None:
 
 def test_the_lesson_is_one_channel_by_channel_alike(weights: Path) -> None:
     """Fails if a stage's scale decided how much it counts."""
-    for shown in Teacher(str(weights)).look(torch.rand(4, 1, 128, 128)):
+    for shown in Teacher(str(weights)).look(torch.rand(4, 1, 128, 128))[0]:
         assert shown.mean(dim=(0, 2, 3)).abs().max() < 1e-3
         assert shown.var(dim=(0, 2, 3), correction=0).max() < 1.01
 
@@ -39,7 +40,7 @@ def test_the_lesson_is_one_channel_by_channel_alike(weights: Path) -> None:
 def test_looking_teaches_the_teacher_nothing(weights: Path) -> None:
     teacher = Teacher(str(weights))
     before = {name: value.clone() for name, value in teacher.network.state_dict().items()}
-    shown = teacher.look(torch.rand(2, 1, 64, 64))
+    shown, _ = teacher.look(torch.rand(2, 1, 64, 64))
     assert not any(one.requires_grad for one in shown)
     assert all(torch.equal(before[k], v) for k, v in teacher.network.state_dict().items())
 
@@ -57,7 +58,8 @@ def test_the_lesson_reaches_every_stage_of_the_encoder(weights: Path) -> None:
     films = torch.rand(2, 1, 64, 64)
     pupil = ConvNeXtTinyUNet()
     _, maps = pupil(films, with_features=True)
-    lesson_loss(maps, Teacher(str(weights)).look(films)).backward()  # type: ignore[no-untyped-call]
+    shown, _ = Teacher(str(weights)).look(films)
+    lesson_loss(maps, shown).backward()  # type: ignore[no-untyped-call]
     encoder = [p.grad for name, p in pupil.named_parameters() if name.startswith("encoder.")]
     assert all(grad is not None and bool(grad.abs().sum() > 0) for grad in encoder)
     assert all(p.grad is None for name, p in pupil.named_parameters() if "decoder" in name)
@@ -74,3 +76,33 @@ def test_a_segmenter_is_no_teacher(tmp_path: Path) -> None:
     torch.save(ConvNeXtTinyUNet().state_dict(), path)
     with pytest.raises(UsageError, match="teacher .* cannot be loaded.*not this network's"):
         Teacher(str(path))
+
+
+def test_a_classifier_begins_to_outline_where_it_looks(weights: Path) -> None:
+    """The encoder of a new teacher is the classifier's, weight by weight."""
+    classifier, teacher = build_classifier(str(weights)), build_teacher(str(weights))
+    held = teacher.backbone.state_dict()
+    assert all(torch.equal(held[k], v) for k, v in classifier.backbone.state_dict().items())
+    assert teacher(torch.rand(2, 1, 64, 96)).shape == (2, 1, 64, 96)
+
+
+def test_a_teacher_that_can_outline_draws(tmp_path: Path) -> None:
+    network = build_teacher("scratch").eval()
+    path = tmp_path / "best.pt"
+    torch.save({"model": network.state_dict()}, path)
+    films = torch.rand(2, 1, 64, 64)
+    teacher = Teacher(str(path))
+    shown, drawn = teacher.look(films)
+    assert teacher.outlines
+    assert drawn is not None
+    assert not drawn.requires_grad
+    torch.testing.assert_close(drawn, torch.sigmoid(network(films)))
+    assert [m.shape[1] for m in shown] == [32, 48, 136, 384]
+
+
+def test_a_teacher_never_ships(tmp_path: Path) -> None:
+    """The detector's class refuses its weights, and so does calibrate."""
+    path = tmp_path / "best.pt"
+    torch.save(EfficientNetB3UNet(build_classifier("scratch")).state_dict(), path)
+    with pytest.raises(UsageError, match="not this network's"):
+        build_segmenter(str(path))

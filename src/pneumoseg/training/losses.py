@@ -46,7 +46,8 @@ def evidence_loss(cell_logits: torch.Tensor, masks: torch.Tensor) -> torch.Tenso
 
     Args:
         cell_logits: float (B, 1, H, W), shares of the logit.
-        masks: float 0/1 (B, 1, S, S), S a multiple of H and W.
+        masks: float 0/1 (B, 1, S, S), S a multiple of H and W; a film whose mask is negative
+            everywhere (nobody drew it) counts as one without a lesion.
 
     Returns:
         float scalar in nats; 0 where no film has a lesion.

@@ -123,6 +123,8 @@ class SegmenterRecipe(Recipe):
 
     out: Path = Path("runs/segmenter")
     """The run folder to write; an unfinished run in it is resumed."""
+    encoder: Literal["convnext_tiny", "efficientnet_b3"] = "convnext_tiny"
+    """convnext_tiny is what ships; efficientnet_b3 makes a teacher of a classifier (init)."""
     lesion_share: float = 0.75
     """Share of films with a lesion in the batches."""
     shallow_skips: bool = True
@@ -130,6 +132,8 @@ class SegmenterRecipe(Recipe):
     drop_path_rate: float = 0.1
     """Stochastic depth of the encoder."""
     teacher: str = ""
-    """Classifier whose inner maps the encoder shall show: a best.pt or a bundle; empty: none."""
+    """Network whose inner maps the encoder shall show: a best.pt of a classifier or of a teacher
+    (encoder efficientnet_b3), or a bundle; empty: none. A teacher's masks stand in for those that
+    positive films without an outline lack; without one such films are left out."""
     teacher_weight: float = 1.0
     """First weight of that lesson; it fades linearly to 0 over the training."""

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from pneumoseg import metrics
 from pneumoseg.calibration import threshold_for_recall
-from pneumoseg.errors import DataError
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.figures import draw_confusion, draw_roc
 from pneumoseg.metrics import SEED_BETA
 from pneumoseg.preprocess import Normalisation, to_tensor
@@ -25,19 +25,22 @@ from pneumoseg.training.grow import set_silu_share, use_sliding_activations
 from pneumoseg.training.initialise import build_classifier, build_segmenter
 from pneumoseg.training.losses import combo_loss, evidence_loss, focal_loss
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe
-from pneumoseg.training.teach import Teacher, lesson_loss
+from pneumoseg.training.teach import Teacher, build_teacher, lesson_loss
 
 NORMALISATION = Normalisation()
 """What both networks see; goes onto the bundle's card."""
 
 VALIDATION_BATCH = 16
 
+UNKNOWN = -1.0
+"""Stands at every pixel of a mask that nobody drew."""
+
 
 class Films(Dataset[tuple[torch.Tensor, ...]]):
     """Augmented films of the cache with what is to be learnt from them.
 
     Items are float32 (1, size, size), the label, float32 (1,), and with ``masks`` the mask at the
-    input size, float32 0/1 (1, size, size).
+    input size, float32 0/1 (1, size, size), or :data:`UNKNOWN` of a positive film without outline.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class Films(Dataset[tuple[torch.Tensor, ...]]):
         label = torch.tensor([float(self.cache.labels[row])])
         if mask is None:
             return tensor, label
+        if not self.cache.outlined[row]:
+            return tensor, label, torch.full_like(tensor, UNKNOWN)
         return tensor, label, torch.from_numpy(mask_to_input(mask, self.size))
 
 
@@ -236,12 +241,21 @@ class SegmenterTask:
         self.cache = Cache.open(recipe.cache)
         self.validation = _rows(self.cache, "calibration")
         self.said = np.zeros(0, dtype=np.bool_)
+        if recipe.teacher and recipe.encoder != "convnext_tiny":
+            raise UsageError(
+                f"a recipe with encoder {recipe.encoder!r} makes a teacher and has none; leave "
+                "teacher empty"
+            )
         self.teacher = Teacher(recipe.teacher) if recipe.teacher else None
         self.lesson_weight = recipe.teacher_weight
 
     def build(self) -> nn.Module:
-        """U-Net on ConvNeXt-Tiny from the recipe's start."""
+        """U-Net on ConvNeXt-Tiny, or a teacher, from the recipe's start."""
         recipe = self.recipe
+        if recipe.encoder == "efficientnet_b3":
+            return build_teacher(
+                recipe.init, drop_path_rate=recipe.drop_path_rate, seed=recipe.seed
+            )
         return build_segmenter(
             recipe.init,
             drop_path_rate=recipe.drop_path_rate,
@@ -250,9 +264,10 @@ class SegmenterTask:
         )
 
     def training_set(self) -> tuple[Dataset[Any], torch.Tensor]:
-        """The training part, enriched with lesions; no positive film without an outline."""
+        """The training part, enriched with lesions; all of them outlined unless a teacher draws."""
         rows = _rows(self.cache, "train")
-        rows = rows[self.cache.outlined[rows]]
+        if self.teacher is None or not self.teacher.outlines:
+            rows = rows[self.cache.outlined[rows]]
         weights = sampling_weights(self.cache, rows, self.recipe.lesion_share, self.recipe)
         return Films(self.cache, rows, self.recipe, masks=True), torch.from_numpy(weights)
 
@@ -260,11 +275,13 @@ class SegmenterTask:
         """BCE plus Dice over the whole batch, and what is left of the teacher's lesson."""
         films, _, masks = batch
         films = films.contiguous(memory_format=torch.channels_last)
-        if self.teacher is None or self.lesson_weight <= 0:
+        if self.teacher is None:
             return combo_loss(model(films), masks)
+        shown, drawn = self.teacher.look(films)
+        if drawn is not None:
+            masks = torch.where(masks == UNKNOWN, drawn, masks)
         logits, maps = model(films, with_features=True)
-        lesson = lesson_loss(maps, self.teacher.look(films))
-        return combo_loss(logits, masks) + self.lesson_weight * lesson
+        return combo_loss(logits, masks) + self.lesson_weight * lesson_loss(maps, shown)
 
     def set_progress(self, model: nn.Module, progress: float) -> None:
         """Let the teacher's lesson fade."""

@@ -1,4 +1,4 @@
-"""A trained classifier teaches the segmenter's encoder what to see (``teacher`` in a recipe).
+"""A network that already sees teaches the segmenter (``teacher`` in a recipe).
 
 ConvNeXt-Tiny starts from nothing where no model hub can be reached, and a few hundred masks say too
 little about what a film can look like. A classifier that began with ImageNet filters knows: at
@@ -7,27 +7,104 @@ same resolution shows, pixel by pixel, on the same augmented film. The teacher h
 as many channels, so that the pupil keeps most of its own. Nothing is added to the network that
 ships. Feature distillation in the sense of Romero et al., «FitNets», ICLR 2015 (arXiv 1412.6550),
 with a fixed choice of channels in place of a learnt projection.
+
+A classifier that then learnt to outline (:class:`EfficientNetB3UNet`) also draws: its masks stand
+in for those that positive films without an outline lack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from pneumoseg.classifier_efficientnet_b3 import EfficientNetB3Classifier
 from pneumoseg.errors import UsageError
-from pneumoseg.training.initialise import build_classifier
+from pneumoseg.segmenter_convnext_tiny import Decoder
+from pneumoseg.training.initialise import UNREADABLE, build_classifier, load_weights
+
+TEACHER_CHANNELS = (24, 32, 48, 136, 384)
+"""Channels of EfficientNet-B3's maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input."""
+
+TEACHER_DECODER_CHANNELS = (128, 64, 48, 32, 16)
+"""Output channels of the teacher's decoder at 1/16, 1/8, 1/4, 1/2 and 1/1 of the input."""
+
+
+class EfficientNetB3UNet(nn.Module):
+    """A U-Net on a classifier's backbone. It teaches and never ships.
+
+    Args:
+        classifier: its backbone becomes the encoder, shared, not copied.
+    """
+
+    def __init__(self, classifier: EfficientNetB3Classifier) -> None:
+        super().__init__()
+        self.backbone = classifier.backbone
+        skips = [*reversed(TEACHER_CHANNELS[:-1]), 0]
+        self.decoder = Decoder(TEACHER_CHANNELS[-1], skips, TEACHER_DECODER_CHANNELS)
+        self.head = nn.Conv2d(TEACHER_DECODER_CHANNELS[-1], 1, 1)
+
+    def forward(
+        self, image: torch.Tensor, with_features: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, list[torch.Tensor]]:
+        """Segment a batch.
+
+        Args:
+            image: float (B, 1, S, S), normalised; S a multiple of 32.
+            with_features: also give the backbone's maps.
+
+        Returns:
+            float (B, 1, S, S), raw logits; with ``with_features`` also the maps at 1/2 to 1/32, of
+            :data:`TEACHER_CHANNELS` channels.
+        """
+        maps = self.backbone.forward_intermediates(image, intermediates_only=True)
+        logits: torch.Tensor = self.head(self.decoder(maps[-1], [*reversed(maps[:-1]), None]))
+        return (logits, maps) if with_features else logits
+
+
+def build_teacher(init: str, *, drop_path_rate: float = 0.2, seed: int = 0) -> EfficientNetB3UNet:
+    """Build a teacher and load its first weights.
+
+    Args:
+        init: a ``best.pt`` of a teacher's or of a classifier's run, or any other start of
+            :func:`pneumoseg.training.initialise.build_classifier`.
+        drop_path_rate: stochastic depth.
+        seed: for what ``init`` does not give.
+
+    Raises:
+        UsageError: weights of neither network.
+    """
+    if _holds_teacher(init):
+        torch.manual_seed(seed)
+        network = EfficientNetB3UNet(EfficientNetB3Classifier(drop_path_rate=drop_path_rate))
+        load_weights(network, Path(init))
+        return network
+    return EfficientNetB3UNet(build_classifier(init, drop_path_rate=drop_path_rate, seed=seed))
+
+
+def _holds_teacher(init: str) -> bool:
+    """Whether a file was written by a teacher's run."""
+    if not Path(init).is_file():
+        return False
+    try:
+        held = torch.load(init, map_location="cpu", weights_only=True)
+    except UNREADABLE:
+        return False  # build_classifier says what is wrong with it
+    state = held.get("model", held) if isinstance(held, dict) else {}
+    return "decoder.0.conv1.weight" in state and any(key.startswith("backbone.") for key in state)
 
 
 class Teacher:
-    """A frozen classifier whose inner maps are the lesson.
+    """A frozen network whose inner maps, and where it can outline whose masks, are the lesson.
 
     Args:
-        weights: a ``best.pt`` of a classifier's run, or a bundle.
+        weights: a ``best.pt`` of a classifier's or of a teacher's run, or a bundle.
 
     Raises:
-        UsageError: not a classifier's weights.
+        UsageError: neither a classifier's weights nor a teacher's.
     """
 
     def __init__(self, weights: str) -> None:
@@ -36,14 +113,15 @@ class Teacher:
                 f"teacher {weights!r} has never seen a film; give a best.pt of a classifier's run, "
                 "or a bundle"
             )
+        self.outlines = _holds_teacher(weights)
         try:
-            network = build_classifier(weights)
+            network = build_teacher(weights)
         except UsageError as error:
             raise UsageError(f"teacher {weights!r} cannot be loaded: {error}") from error
         self.network = network.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def look(self, films: torch.Tensor) -> list[torch.Tensor]:
+    def look(self, films: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor | None]:
         """What the teacher sees in a batch.
 
         Args:
@@ -51,13 +129,17 @@ class Teacher:
 
         Returns:
             float (B, C, S/4, S/4) to (B, C, S/32, S/32) with C of 32, 48, 136 and 384; each channel
-            has mean 0 and standard deviation 1 over the batch.
+            has mean 0 and standard deviation 1 over the batch. And of a teacher that can outline
+            its probabilities, float (B, 1, S, S), else None.
         """
         self.network.to(films.device)
-        maps: list[torch.Tensor] = self.network.backbone.forward_intermediates(
-            films, intermediates_only=True
-        )
-        return [F.batch_norm(shown, None, None, training=True) for shown in maps[1:]]  # not at 1/2
+        if self.outlines:
+            logits, maps = self.network(films, with_features=True)
+            drawn = torch.sigmoid(logits.float())
+        else:
+            maps = self.network.backbone.forward_intermediates(films, intermediates_only=True)
+            drawn = None
+        return [F.batch_norm(shown, None, None, training=True) for shown in maps[1:]], drawn
 
 
 def lesson_loss(pupil: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor]) -> torch.Tensor:
