@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,23 +132,31 @@ def measure(step: Step) -> dict[str, Any] | None:
     cache = Cache.open(CACHE)
     rows = cache.part("calibration")
     labels = cache.labels[rows] == 1
-    statistics: dict[str, Statistic]
-    if step.network == "classifier":
-        network: torch.nn.Module = build_classifier("scratch")
-        load_weights(network, path)
-        score = predict_logits(network.eval(), cache, rows, size, cpu)
-        statistics = {"AUROC": lambda i: metrics.auroc(score[i], labels[i])}
-    else:
-        build = build_segmenter if step.network == "segmenter" else build_teacher
-        network = build("scratch")
-        load_weights(network, path)
-        network.eval()
+    build = {"classifier": build_classifier, "segmenter": build_segmenter, "teacher": build_teacher}
+    network = build[step.network]("scratch")
+    load_weights(network, path)
+
+    def mirrored(film: torch.Tensor) -> torch.Tensor:
+        """Mean logits of a film and of its mirror image."""
+        said, back = network(film), network(film.flip(3))
+        return (said + (back.flip(3) if back.ndim == 4 else back)) / 2
+
+    def statistic(model: Callable[..., Any]) -> tuple[str, Statistic]:
+        """The network's figure: its name, and how it is computed of some of the films."""
+        if step.network == "classifier":
+            score = predict_logits(model, cache, rows, size, cpu)
+            return "AUROC", lambda i: metrics.auroc(score[i], labels[i])
         dices = np.zeros(len(rows))
         for at, row in enumerate(rows):
-            said = infer(network, cache, rows[at : at + 1], size, cpu)[0, 0] >= 0
-            truth = mask_to_input(cache.masks[row], size)[0] > 0
-            dices[at] = metrics.dice(said, truth) if said.any() else 0.0
-        statistics = {"lesion Dice": lambda i: metrics.lesion_dice(dices[i], labels[i])}
+            if labels[at]:
+                said = infer(model, cache, rows[at : at + 1], size, cpu)[0, 0] >= 0
+                truth = mask_to_input(cache.masks[row], size)[0] > 0
+                dices[at] = metrics.dice(said, truth) if said.any() else 0.0
+        return "lesion Dice", lambda i: metrics.lesion_dice(dices[i], labels[i])
+
+    name, alone = statistic(network.eval())
+    _, averaged = statistic(mirrored)
+    statistics = {name: alone, f"{name}, mirrored": averaged}
     history = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
     seen = [epoch for epoch in history if epoch["epoch"] <= held["metrics"]["epoch"]]
     about = {
@@ -163,30 +172,31 @@ def measure(step: Step) -> dict[str, Any] | None:
         ],
     }
     figures = {}
-    for name, statistic in statistics.items():
+    for key, figure in statistics.items():
         rng = np.random.default_rng(SEED)
-        interval = metrics.bootstrap_by_patient(statistic, cache.patients[rows], rng, n=len(rows))
-        figures[name] = [statistic(np.arange(len(rows))), interval.low, interval.high]
+        interval = metrics.bootstrap_by_patient(figure, cache.patients[rows], rng, n=len(rows))
+        figures[key] = [figure(np.arange(len(rows))), interval.low, interval.high]
     return about | {"figures": figures}
 
 
 def table(network: str, kept: dict[str, Any]) -> str:
     """The steps of one network as a Markdown table."""
     lines = [
-        "| step | recipe | pixels | films in this step | minutes | figure | 95 % interval | images "
-        "| positive | patients |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| step | recipe | pixels | films in this step | minutes | figure | 95 % interval "
+        "| with the mirror image | images | positive | patients |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for step in STEPS:
         about = kept.get(step.run)
         if step.network != network or about is None:
             continue
-        name, (value, low, high) = next(iter(about["figures"].items()))
+        (name, (value, low, high)), (_, both) = about["figures"].items()
         recipe = f"[{step.config}](../configs/{step.config})" if step.config else "replaced"
         lines.append(
             f"| {step.what} | {recipe} | {about['size']} | {about['films']:,} | {about['minutes']} "
-            f"| {name} {value:.3f} | {low:.3f} to {high:.3f} | {about['n']} | {about['positive']} "
-            f"| {about['patients']} |"
+            f"| {name} {value:.3f} | {low:.3f} to {high:.3f} "
+            f"| {both[0]:.3f} ({both[1]:.3f} to {both[2]:.3f}) "
+            f"| {about['n']} | {about['positive']} | {about['patients']} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -57,8 +57,8 @@ class SourceSettings:
     negatives_below: float = 0.1
     """Images below this probability are negatives; the others of that CSV are left out."""
     positives_from: float | None = None
-    """Images of that CSV from this probability on are positives without a mask (silver too), which
-    teach the classifier alone; None leaves them out."""
+    """Images of that CSV from this probability on are positives without a mask (silver too): for
+    the classifier, and for the segmenter where a teacher outlines them; None leaves them out."""
     parts: Literal["split", "train"] = "split"
     """Whether patients are dealt to train, calibration and test, or all train."""
     evaluate_on: str | None = None
