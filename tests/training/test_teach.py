@@ -101,7 +101,7 @@ def test_a_teacher_that_can_outline_draws(tmp_path: Path) -> None:
 
 
 def test_a_teacher_never_ships(tmp_path: Path) -> None:
-    """The detector's class refuses its weights, and so does calibrate."""
+    """What calibrate exports is the detector's class, and that refuses a teacher's weights."""
     path = tmp_path / "best.pt"
     torch.save(EfficientNetB3UNet(build_classifier("scratch")).state_dict(), path)
     with pytest.raises(UsageError, match="not this network's"):
