@@ -106,3 +106,11 @@ def test_a_teacher_never_ships(tmp_path: Path) -> None:
     torch.save(EfficientNetB3UNet(build_classifier("scratch")).state_dict(), path)
     with pytest.raises(UsageError, match="not this network's"):
         build_segmenter(str(path))
+
+
+def test_a_damaged_teacher_gets_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "best.pt"
+    path.write_bytes(b"x")
+    with pytest.raises(UsageError, match="cannot be loaded.*damaged") as refusal:
+        Teacher(str(path))
+    assert "\n" not in str(refusal.value)

@@ -97,7 +97,11 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        raise UsageError(f"{path} is not a PyTorch weights file: {error}") from error
+        # torch's own words fill a page and advise loading what may run code.
+        raise UsageError(
+            f"{path} is not a PyTorch weights file, or a damaged one ({type(error).__name__}); "
+            "give a best.pt of a run"
+        ) from error
     state: Any = held.get("model", held) if isinstance(held, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise UsageError(f"{path} holds no state dict of tensors; give a best.pt of a run")
