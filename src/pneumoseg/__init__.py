@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from pneumoseg.version import __version__
+
 __all__ = ["Cascade", "PipelineConfig", "__version__", "read"]
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumoseg import __version__
 from pneumoseg.errors import PneumosegError, UsageError
+from pneumoseg.version import __version__
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130

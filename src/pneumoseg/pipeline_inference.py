@@ -37,7 +37,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-import pneumoseg
 from pneumoseg import postprocess, preprocess
 from pneumoseg.bundle import Bundle, load_bundle
 from pneumoseg.errors import BundleError, InputError
@@ -55,6 +54,7 @@ from pneumoseg.study import (
     Source,
     Units,
 )
+from pneumoseg.version import __version__
 
 __all__ = ["Cascade", "PipelineConfig"]
 
@@ -320,7 +320,7 @@ class Cascade:
         return Provenance(
             bundle=self.bundle.card.name,
             bundle_version=self.bundle.card.version,
-            software_version=pneumoseg.__version__,
+            software_version=__version__,
             runtime=self.classifier.name,
             precision=self.classifier.precision,
             device=self.classifier.device,

@@ -6,7 +6,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import pneumoseg
 from pneumoseg.prediction_batches import Predictor, PredictorBundle
 from pneumoseg.prediction_folder import (
     AGGREGATED,
@@ -24,6 +23,7 @@ from pneumoseg.prediction_settings import PredictSettings
 from pneumoseg.runtime.choice import choose_runtime
 from pneumoseg.settings import PipelineConfig
 from pneumoseg.study import Modality
+from pneumoseg.version import __version__
 from pneumoseg.writing.tables import read_records, write_tables
 
 
@@ -59,7 +59,7 @@ def shared_call(
         "paths": [str(path.resolve()) for path in settings.paths],
         "bundle": bundle.card.name,
         "bundle_version": str(bundle.card.version),
-        "software_version": pneumoseg.__version__,
+        "software_version": __version__,
         "runtime": settings.runtime,
         "device": settings.device,
         "precision": settings.precision,

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import pneumoseg
 from pneumoseg.bench.break_even import Saving, break_even, savings
 from pneumoseg.bench.machine import this_machine
 from pneumoseg.bench.picture import draw_bench
@@ -40,6 +39,7 @@ from pneumoseg.pipeline_inference import Cascade, Film
 from pneumoseg.process import prepare_for_many_films
 from pneumoseg.reading import read, walk
 from pneumoseg.study import Detection, Modality
+from pneumoseg.version import __version__
 from pneumoseg.writing.tables import finding_record, record_line
 from pneumoseg.writing.whole_file import whole_file
 
@@ -213,7 +213,7 @@ def _measured(cascade: Cascade, settings: BenchSettings) -> Measured:
     return Measured(
         bundle=card.name,
         bundle_version=card.version,
-        software_version=pneumoseg.__version__,
+        software_version=__version__,
         runtime=used.runtime,
         device=used.device,
         precision=used.precision,

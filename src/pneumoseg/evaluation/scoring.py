@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import pneumoseg
 from pneumoseg import postprocess
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.labelled_films import FilmSet, LabelledFilm, read_labelled_films
@@ -38,6 +37,7 @@ from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.prediction_folder import locked
 from pneumoseg.preprocess import Placement, mask_to_grid, to_grid, to_source_grid
 from pneumoseg.reading import walk
+from pneumoseg.version import __version__
 from pneumoseg.writing.whole_file import whole_file
 
 BATCH = 8
@@ -109,7 +109,7 @@ def _about(cascade: Cascade, settings: ScoreSettings) -> dict[str, Any]:
         status = path.stat()
         listing.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return {
-        "software_version": pneumoseg.__version__,
+        "software_version": __version__,
         "runtime": cascade.classifier.name,
         "precision": cascade.classifier.precision,
         "classifier_sha256": card.sha256.classifier,

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pneumoseg import __version__
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.preprocess import GRID_SIZE, Window
 from pneumoseg.study import Modality
@@ -49,6 +48,7 @@ from pneumoseg.training.prepare_rows import count, deal, warn, write_failures
 from pneumoseg.training.prepare_source import LabelledSource
 from pneumoseg.training.prepare_volumes import VolumeSourceSettings, read_volume_source
 from pneumoseg.training.splits import Fractions
+from pneumoseg.version import __version__
 
 __all__ = ["PrepareSettings", "SourceSettings", "VolumeSourceSettings", "prepare"]
 

@@ -22,9 +22,9 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from pneumoseg import __version__
 from pneumoseg.errors import UsageError
 from pneumoseg.training.recipes import Recipe
+from pneumoseg.version import __version__
 
 SETTINGS_FILE = "settings.json"
 BEST_FILE = "best.pt"
