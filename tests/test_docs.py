@@ -177,13 +177,23 @@ def test_every_reading_code_is_in_the_reference() -> None:
         assert f"`{code}`" in REFERENCE, code
 
 
-def test_architecture_names_exactly_the_modules_there_are() -> None:
-    """A module was added, renamed or removed and the map is wrong."""
+def test_architecture_names_exactly_the_rooms_there_are() -> None:
+    """A room, or a module at the top, was added, renamed or removed and the map is wrong."""
     package = ROOT / "src" / "pneumoseg"
-    there = {path.name for path in package.rglob("*.py") if path.name != "__init__.py"}
-    named = set(re.findall(r"`(?:[a-z]+/)*([a-z0-9_]+\.py)`", ARCHITECTURE))
-    assert there - named == set()
-    assert named - there - {"__init__.py"} == set()
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    rooms = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    section = ARCHITECTURE.split("## Rooms")[1].split("\n## ")[0]
+    named = re.findall(r"^\| `([a-z0-9_]+(?:\.py|/))` \| \S", section, re.MULTILINE)
+    assert sorted(named) == sorted(modules | rooms)
+
+
+def test_every_module_that_architecture_names_is_there() -> None:
+    """A module was moved and a page still sends people to its old place."""
+    package = ROOT / "src" / "pneumoseg"
+    there = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
+    ends = {"/".join(path.split("/")[-n:]) for path in there for n in range(1, 5)}
+    named = set(re.findall(r"`((?:[a-z]+/)*[a-z0-9_]+\.py)`", ARCHITECTURE))
+    assert named - ends == set()
 
 
 def test_the_results_page_is_that_of_its_figures() -> None:
