@@ -27,10 +27,10 @@ from pneumoseg import prediction_batches, rle
 from pneumoseg.errors import InputError, UsageError
 from pneumoseg.pipeline_inference import Film
 from pneumoseg.postprocess import find_lesions
-from pneumoseg.prediction_folder import locked
 from pneumoseg.prediction_run import PredictSettings, run_predict
 from pneumoseg.preprocess import Placement
 from pneumoseg.settings import PipelineConfig
+from pneumoseg.storage.lock import locked
 from pneumoseg.study import Detection, Finding, Provenance
 
 TABLES = ("predictions_aggregated.csv", "predictions_split.csv")

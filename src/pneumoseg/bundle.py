@@ -21,9 +21,10 @@ from pathlib import Path
 from pneumoseg.calibration import Calibration
 from pneumoseg.errors import BundleError, UsageError
 from pneumoseg.preprocess import Normalisation, Window
-from pneumoseg.settings import PipelineConfig, load_settings
+from pneumoseg.settings import PipelineConfig
+from pneumoseg.storage.toml_settings import load_settings
+from pneumoseg.storage.toml_text import toml_text
 from pneumoseg.study import Modality
-from pneumoseg.toml_text import toml_text
 
 CARD_FILE = "card.toml"
 CLASSIFIER_FILE = "classifier.onnx"

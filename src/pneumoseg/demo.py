@@ -18,11 +18,11 @@ from pneumoseg.phantom import Collapse, PhantomSettings, Posture, make_body, mak
 from pneumoseg.prediction_modality import DEFAULT_BUNDLES
 from pneumoseg.prediction_run import PredictSettings, Progress, run_predict
 from pneumoseg.run_page import write_run_page
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Modality, Side
 from pneumoseg.writing.nifti_bytes import nifti_bytes
 from pneumoseg.writing.report import ReportRow
 from pneumoseg.writing.tables import AGGREGATED_HEADER, csv_line
-from pneumoseg.writing.whole_file import whole_file
 
 STUDIES = 12
 FIRST_SEED = 7297

@@ -30,7 +30,7 @@ from pneumoseg.metrics import ConfusionMatrix, Figure
 from pneumoseg.reading.predictions import count_failures, read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
 from pneumoseg.settings import CLASSIFIER_THRESHOLD
-from pneumoseg.writing.whole_folder import whole_folder
+from pneumoseg.storage.whole_folder import whole_folder
 
 EVALUATION_FOLDER = "evaluation"
 EVALUATION_FILE = "evaluation.json"

@@ -1,4 +1,4 @@
-"""The folder of a prediction run: who may write into it, what was asked for, and the manifest.
+"""The folder of a prediction run: what was asked for, and the manifest.
 
 ``run.json`` holds the call (what must not change when resuming), whether the run finished, and its
 counts; it marks the folder as a run's. ``inputs.jsonl`` is the manifest: one file a line, in input
@@ -7,7 +7,6 @@ order, with size and time of change. The results are in :mod:`pneumoseg.predicti
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pneumoseg.errors import UsageError
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.overlay import safe_file_name
-from pneumoseg.writing.whole_file import whole_file
 
 RUN, MANIFEST = "run.json", "inputs.jsonl"
 FINDINGS, FAILURES = "predictions.jsonl", "failures.csv"
@@ -29,7 +28,6 @@ OVERLAYS, MASKS = "overlays", "masks"
 PARQUET = "predictions_parquet"
 PICTURE_ENDING, PLANES_ENDING, NIFTI_ENDING = ".png", "_planes.png", ".nii.gz"
 """Behind an image's id, in the folders of pictures."""
-LOCK = ".lock"
 START_ANEW = "choose another --out, or --overwrite to start anew"
 
 
@@ -61,23 +59,6 @@ AnyEntry = TypeVar("AnyEntry", bound=Entry)
 def digest(text: str) -> bytes:
     """Sixteen bytes that stand for a text of any length."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold a run's folder for this process; the lock goes with the process, however it ends.
-
-    Raises:
-        UsageError: another run is writing into the folder.
-    """
-    with (out / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another run is writing into {out}; wait for it or choose another --out"
-            ) from error
-        yield
 
 
 @contextmanager

@@ -45,7 +45,6 @@ from pneumoseg.prediction_folder import (
     SPLIT,
     Entry,
     digest,
-    locked,
     read_manifest,
     run_document,
     write_manifest,
@@ -64,6 +63,7 @@ from pneumoseg.prediction_settings import (
 from pneumoseg.prediction_stages import in_stages
 from pneumoseg.process import prepare_for_many_films
 from pneumoseg.reading import walk
+from pneumoseg.storage.lock import locked
 from pneumoseg.study import Finding, Modality
 from pneumoseg.writing.overlay import safe_file_name, write_mask, write_overlay
 from pneumoseg.writing.tables import finding_record, printable

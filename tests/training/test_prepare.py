@@ -16,7 +16,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.settings import load_settings
+from pneumoseg.storage.toml_settings import load_settings
 from pneumoseg.training import prepare_film as prepare_film_module
 from pneumoseg.training.dataset import Cache
 from pneumoseg.training.prepare import OneSource, PrepareSettings, SourceSettings, prepare

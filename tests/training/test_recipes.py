@@ -9,7 +9,7 @@ import pytest
 
 from pneumoseg.ct.simulate import SimulateSettings
 from pneumoseg.errors import UsageError
-from pneumoseg.settings import load_settings
+from pneumoseg.storage.toml_settings import load_settings
 from pneumoseg.training.calibrate import CalibrateSettings
 from pneumoseg.training.prepare import PrepareSettings
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, Schedule, SegmenterRecipe

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pneumoseg.prediction_folder import FINDINGS, PARQUET
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.tables import read_records, record_line
-from pneumoseg.writing.whole_file import whole_file
 
 if TYPE_CHECKING:
     import pyarrow

@@ -36,7 +36,6 @@ from pneumoseg.prediction_folder import (
     SPLIT,
     Entry,
     digest,
-    locked,
     read_manifest,
     run_document,
     write_manifest,
@@ -51,10 +50,11 @@ from pneumoseg.prediction_settings import (
     Progress,
     check_out,
 )
+from pneumoseg.storage.lock import locked
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Modality
 from pneumoseg.writing.overlay import safe_file_name
 from pneumoseg.writing.tables import printable
-from pneumoseg.writing.whole_file import whole_file
 
 SEGMENT = 32_768
 """Inputs that Ray Data is given at once: it keeps a note of each block until all are done. The

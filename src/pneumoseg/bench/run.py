@@ -38,10 +38,10 @@ from pneumoseg.phantom import PhantomSettings, run_phantom
 from pneumoseg.pipeline_inference import Cascade, Film
 from pneumoseg.process import prepare_for_many_films
 from pneumoseg.reading import read, walk
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Detection, Modality
 from pneumoseg.version import __version__
 from pneumoseg.writing.tables import finding_record, record_line
-from pneumoseg.writing.whole_file import whole_file
 
 BENCH_FILE, BENCH_PICTURE = "bench.json", "bench.png"
 RECALL, SPECIFICITY = "recall", "specificity"

@@ -42,7 +42,6 @@ from pneumoseg.prediction_folder import (
     START_ANEW,
     VOLUMES,
     digest,
-    locked,
     read_manifest,
     run_document,
     write_manifest,
@@ -59,6 +58,7 @@ from pneumoseg.prediction_settings import (
 from pneumoseg.preprocess import Window
 from pneumoseg.reading.volumes import find_volumes, open_volume
 from pneumoseg.settings import PipelineConfig
+from pneumoseg.storage.lock import locked
 from pneumoseg.study import Mask, Modality, Volume
 from pneumoseg.writing.nifti import write_mask
 from pneumoseg.writing.overlay import safe_file_name, write_mask_picture

@@ -39,8 +39,8 @@ from pneumoseg.ct.simulation_journal import (
     write_truth,
 )
 from pneumoseg.errors import DataError, UsageError
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.nifti_bytes import nifti_bytes
-from pneumoseg.writing.whole_file import whole_file
 
 FIRST_PHANTOM = 100_000
 """Seed of the first phantom."""

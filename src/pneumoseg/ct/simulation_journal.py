@@ -15,7 +15,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.writing.whole_file import whole_file
+from pneumoseg.storage.whole_file import whole_file
 
 VOLUMES_FOLDER, MASKS_FOLDER = "volumes", "masks"
 TRUTH_FILE, JOURNAL_FILE = "truth.csv", "journal.jsonl"

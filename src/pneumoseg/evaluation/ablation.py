@@ -43,7 +43,7 @@ from pneumoseg.evaluation.scores import CascadeScores
 from pneumoseg.metrics import Figure
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE
-from pneumoseg.writing.whole_file import whole_file
+from pneumoseg.storage.whole_file import whole_file
 
 ABLATION_FILE = "ablation.json"
 CASCADE = "cascade"

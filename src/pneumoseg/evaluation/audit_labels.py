@@ -31,7 +31,7 @@ from pneumoseg.evaluation.audit_scores import (
 )
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
-from pneumoseg.writing.whole_file import whole_file
+from pneumoseg.storage.whole_file import whole_file
 
 AUDIT = "labels"
 REREAD_FILE = "labels_to_reread.csv"

@@ -15,7 +15,7 @@ from typing import Any
 from pneumoseg.errors import UsageError
 from pneumoseg.figures import ACCENT, DPI, FAINT, INK, new_sheet
 from pneumoseg.metrics import CONFIDENCE, Figure
-from pneumoseg.writing.whole_file import whole_file
+from pneumoseg.storage.whole_file import whole_file
 
 CHANCE = 0.5
 _ROW_INCHES, _PANEL_INCHES, _WIDTH_INCHES = 0.29, 0.75, 9.0

@@ -40,7 +40,7 @@ from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.reading.predictions import read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
 from pneumoseg.settings import TARGET_RECALL
-from pneumoseg.writing.whole_file import whole_file
+from pneumoseg.storage.whole_file import whole_file
 
 CERTIFIED_FILE, SIMULATION_FILE = "certified.json", "simulation.json"
 

@@ -15,7 +15,7 @@ from pneumoseg.bundle import CARD_FILE, Bundle, CardFigure, write_bundle
 from pneumoseg.calibration import Calibration
 from pneumoseg.errors import BundleError, UsageError
 from pneumoseg.settings import PipelineConfig
-from pneumoseg.toml_text import toml_text
+from pneumoseg.storage.toml_text import toml_text
 
 _DIGEST_LETTERS = 12
 """Of the parent's card: enough that no two cards share them by chance."""

@@ -15,8 +15,8 @@ from pneumoseg.evaluation.doctor_findings import LEAKS, SEVERITIES, DataFinding
 from pneumoseg.evaluation.doctor_groups import Group
 from pneumoseg.evaluation.doctor_origin import TraceFigure
 from pneumoseg.evaluation.doctor_picture import draw_doctor
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.tables import printable
-from pneumoseg.writing.whole_file import whole_file
 
 JSON_FILE, CSV_FILE, PICTURE_FILE = "doctor.json", "doctor.csv", "doctor.png"
 HEADER = ("severity", "code", "rank", "item", "detail")

@@ -46,7 +46,7 @@ from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE
 from pneumoseg.settings import TARGET_RECALL, PipelineConfig
-from pneumoseg.writing.whole_file import whole_file
+from pneumoseg.storage.whole_file import whole_file
 
 OPERATING_POINT_FILE = "operating_point.json"
 SMALL_PERCENT = 1.0

@@ -27,7 +27,7 @@ from pneumoseg.evaluation.prevalence import (
     remapped,
 )
 from pneumoseg.figures import ACCENT, DPI, INK, SECOND, new_sheet
-from pneumoseg.writing.whole_file import whole_file
+from pneumoseg.storage.whole_file import whole_file
 
 RETARGET_FILE, RETARGET_PICTURE = "retarget.json", "retarget.png"
 RECALL, SPECIFICITY = "recall", "specificity"

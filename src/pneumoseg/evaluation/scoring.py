@@ -34,11 +34,11 @@ from pneumoseg.evaluation.scores import (
     open_scores,
 )
 from pneumoseg.pipeline_inference import Cascade
-from pneumoseg.prediction_folder import locked
 from pneumoseg.preprocess import Placement, mask_to_grid, to_grid, to_source_grid
 from pneumoseg.reading import walk
+from pneumoseg.storage.lock import locked
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.version import __version__
-from pneumoseg.writing.whole_file import whole_file
 
 BATCH = 8
 """Films the networks take at once; the seconds of a film are its share of its batch."""

@@ -22,8 +22,8 @@ from pneumoseg.evaluation.validate_rows import PROBLEM_CODES, Problem, Rows, Siz
 from pneumoseg.figures import ACCENT, add_axes, new_sheet, save_png
 from pneumoseg.reading import read, walk
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.tables import SPLIT_HEADER, printable
-from pneumoseg.writing.whole_file import whole_file
 
 AGGREGATED, SPLIT = "aggregated", "split"
 JSON_FILE, CSV_FILE, PICTURE_FILE = "validate.json", "validate.csv", "validate.png"

@@ -19,8 +19,8 @@ import numpy as np
 from pneumoseg import rle
 from pneumoseg.errors import UsageError
 from pneumoseg.phantom.film import PhantomFilm, make_film
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.dicom_xray import SOFTWARE, XrayHeader, write_xray
-from pneumoseg.writing.whole_file import whole_file
 
 DICOM_FOLDER, MASKS_FILE, TRUTH_FILE = "dicom", "train-rle.csv", "truth.csv"
 MASKS_HEADER = ("ImageId", " EncodedPixels")

@@ -16,8 +16,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Geometry
-from pneumoseg.writing.whole_file import whole_file
 
 Boxed = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]
 """A part of a mask and where it lies in the volume, canonical axes."""

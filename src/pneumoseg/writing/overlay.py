@@ -19,9 +19,9 @@ import PIL.ImageDraw
 import PIL.ImageFont
 from numpy.typing import NDArray
 
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Finding, Image, Mask
 from pneumoseg.writing.tables import printable
-from pneumoseg.writing.whole_file import whole_file
 
 FOUND_COLOUR = (230, 159, 0)
 """RGB of a predicted outline: orange."""

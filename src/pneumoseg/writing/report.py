@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg import rle
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Finding, Image, Mask
 from pneumoseg.writing.overlay import draw_overlay
 from pneumoseg.writing.tables import finding_record, printable
-from pneumoseg.writing.whole_file import whole_file
 
 THUMBNAIL_SIDE = 480
 """Longer side of a film on the page, in pixels."""

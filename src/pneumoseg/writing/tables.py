@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pneumoseg import rle
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Finding, Lesion
-from pneumoseg.writing.whole_file import whole_file
 
 AGGREGATED_HEADER = ("ImageId", "EncodedPixels")
 SPLIT_HEADER = (*AGGREGATED_HEADER, "lesion", "area_px", "area_mm2", "score", "side")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pneumoseg import rle
+from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.tables import AGGREGATED_HEADER, SPLIT_HEADER, csv_line
-from pneumoseg.writing.whole_file import whole_file
 
 VOLUMES_HEADER = (
     "volume_id",

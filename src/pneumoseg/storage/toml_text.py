@@ -1,4 +1,4 @@
-"""Writing a frozen dataclass as readable TOML: the inverse of ``settings.load_settings``.
+"""Writing a frozen dataclass as readable TOML: the inverse of ``load_settings``.
 
 Python reads TOML and does not write it. The types of this project are few (text, numbers, yes/no,
 choices, tuples of them, nested dataclasses), so the writer is short, and what it writes comes back

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumoseg.writing.whole_folder import whole_folder
+from pneumoseg.storage.whole_folder import whole_folder
 
 
 def test_results_replace_those_before_and_leave_the_rest(tmp_path: Path) -> None:
