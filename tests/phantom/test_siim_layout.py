@@ -12,7 +12,7 @@ from pneumoseg import rle
 from pneumoseg.errors import UsageError
 from pneumoseg.phantom import PhantomSettings, make_film, run_phantom
 from pneumoseg.phantom.siim_layout import film_uid
-from pneumoseg.reading.dicom import read_dicom
+from pneumoseg.reading.dicom.file import read_dicom
 
 SIZE = 96
 

@@ -39,7 +39,7 @@ from pneumoseg.evaluation.doctor_origin import Film, TraceFigure, trace_figures
 from pneumoseg.evaluation.doctor_report import DoctorReport, write_report
 from pneumoseg.evaluation.mask_table import read_mask_table
 from pneumoseg.reading import walk
-from pneumoseg.reading.dicom_acceptance import LATERAL_VIEWS
+from pneumoseg.reading.dicom.acceptance import LATERAL_VIEWS
 from pneumoseg.reading.siim_csv import read_columns, read_table, strip_image_suffix
 
 SILVER_COLUMN = "silver_probability"

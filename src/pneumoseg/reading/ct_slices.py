@@ -15,9 +15,9 @@ from pneumoseg.errors import InputError
 from pneumoseg.reading.ct_header import SliceHeader
 from pneumoseg.reading.ct_multiframe import MultiFrameFile, open_multiframe
 from pneumoseg.reading.ct_stack import Stack
-from pneumoseg.reading.dicom import parse
-from pneumoseg.reading.dicom_display import padding_range
-from pneumoseg.reading.dicom_pixels import decode
+from pneumoseg.reading.dicom.display import padding_range
+from pneumoseg.reading.dicom.file import parse
+from pneumoseg.reading.dicom.pixels import decode
 from pneumoseg.reading.file import load
 from pneumoseg.reading.foreign import quiet
 from pneumoseg.reading.hounsfield import AIR_HU, as_hu

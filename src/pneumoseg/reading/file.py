@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.dicom import read_dicom
+from pneumoseg.reading.dicom.file import read_dicom
 from pneumoseg.reading.raster import read_raster
 from pneumoseg.reading.sniff import HEAD_BYTES, Format, sniff
 from pneumoseg.study import Image

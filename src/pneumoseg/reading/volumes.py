@@ -25,7 +25,7 @@ from pneumoseg.reading.ct_picture import open_picture
 from pneumoseg.reading.ct_series import Part, parts_of
 from pneumoseg.reading.ct_slices import SeriesVolume, naming, open_frames, read_slice
 from pneumoseg.reading.ct_stack import order
-from pneumoseg.reading.dicom import MAX_NOTES, USABLE_ID
+from pneumoseg.reading.dicom.file import MAX_NOTES, USABLE_ID
 from pneumoseg.reading.file import load, look
 from pneumoseg.reading.foreign import quiet
 from pneumoseg.reading.hounsfield import check_hu

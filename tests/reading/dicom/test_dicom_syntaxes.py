@@ -128,7 +128,7 @@ def test_without_preamble_and_meta_header(tmp_path):
 
 
 def test_deflate_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("pneumoseg.reading.dicom.MAX_INFLATED_BYTES", 4096)
+    monkeypatch.setattr("pneumoseg.reading.dicom.file.MAX_INFLATED_BYTES", 4096)
     path = write(tmp_path / "x.dcm", film(RAMP, bits=12), uid.DeflatedExplicitVRLittleEndian)
     with pytest.raises(InputError) as caught:
         read(path)
@@ -151,7 +151,7 @@ def test_threads_read_the_same_as_one(films):
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-SIIM = Path(__file__).parents[2].parent / "shared" / "data" / "siim" / "dicom"
+SIIM = Path(__file__).parents[3].parent / "shared" / "data" / "siim" / "dicom"
 
 
 @pytest.mark.skipif(not SIIM.is_dir(), reason="the SIIM sample is not beside the repository")

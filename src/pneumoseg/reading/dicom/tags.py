@@ -12,7 +12,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from pneumoseg.reading.dicom_fence import DICOM_ERRORS
+from pneumoseg.reading.dicom.fence import DICOM_ERRORS
 
 MAX_CHARACTERS = 256
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from pneumoseg.reading.dicom_fence import DICOM_ERRORS
-from pneumoseg.reading.dicom_tags import numbers, values
+from pneumoseg.reading.dicom.fence import DICOM_ERRORS
+from pneumoseg.reading.dicom.tags import numbers, values
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.dicom_acceptance import check_chest, check_frontal, check_kind
-from pneumoseg.reading.dicom_display import display
-from pneumoseg.reading.dicom_fence import fenced_dicom
-from pneumoseg.reading.dicom_pixels import decode
-from pneumoseg.reading.dicom_tags import numbers, text, texts
+from pneumoseg.reading.dicom.acceptance import check_chest, check_frontal, check_kind
+from pneumoseg.reading.dicom.display import display
+from pneumoseg.reading.dicom.fence import fenced_dicom
+from pneumoseg.reading.dicom.pixels import decode
+from pneumoseg.reading.dicom.tags import numbers, text, texts
 from pneumoseg.reading.foreign import quiet
 from pneumoseg.study import Image, Source, Units
 
@@ -37,7 +37,7 @@ def read_dicom(content: bytes, path: Path) -> Image:
         path: where it came from.
 
     Returns:
-        Unit-interval pixels (rows, cols); see :func:`pneumoseg.reading.dicom_display.display` for
+        Unit-interval pixels (rows, cols); see :func:`pneumoseg.reading.dicom.display.display` for
         the brightness. ``image_id`` is the SOPInstanceUID, where it is missing the file's stem.
 
     Raises:

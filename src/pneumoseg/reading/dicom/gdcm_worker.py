@@ -2,7 +2,7 @@
 
 GDCM throws C++ exceptions that nobody catches, seen on JPEG lossless files with a flipped byte. Run
 as ``python -m``, it serves requests on standard input until that is closed; the other end is
-:mod:`pneumoseg.reading.dicom_gdcm`.
+:mod:`pneumoseg.reading.dicom.gdcm`.
 
 Protocol: a request is :data:`REQUEST` and the codestream; an answer is :data:`ANSWER`, 0 bytes
 long for failure, and the values, little endian, 8 bits where ``bits`` is up to 8 and else 16.

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.dicom_gdcm_worker import ANSWER, REQUEST
+from pneumoseg.reading.dicom.gdcm_worker import ANSWER, REQUEST
 
 LIMIT_SECONDS = 120.0
 """A 100-megapixel film takes a few seconds; a damaged one could take for ever."""
-_WORKER = [sys.executable, "-m", "pneumoseg.reading.dicom_gdcm_worker"]
+_WORKER = [sys.executable, "-m", "pneumoseg.reading.dicom.gdcm_worker"]
 
 
 class _Workers:

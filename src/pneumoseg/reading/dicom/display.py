@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from pneumoseg.reading.dicom_lut import lookup_table
-from pneumoseg.reading.dicom_pixels import StoredPixels
-from pneumoseg.reading.dicom_tags import items, number, text, whole
+from pneumoseg.reading.dicom.lut import lookup_table
+from pneumoseg.reading.dicom.pixels import StoredPixels
+from pneumoseg.reading.dicom.tags import items, number, text, whole
 from pneumoseg.reading.film import check_contrast
 
 _Curve = NDArray[np.float64]
@@ -23,7 +23,7 @@ def display(stored: StoredPixels, dataset: Dataset, notes: list[str]) -> NDArray
     """Bring stored values to the brightness a reader sees.
 
     Args:
-        stored: from :func:`pneumoseg.reading.dicom_pixels.decode`.
+        stored: from :func:`pneumoseg.reading.dicom.pixels.decode`.
         dataset: the object they belong to.
         notes: receives what had to be decided.
 

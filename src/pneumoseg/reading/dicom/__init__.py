@@ -1,0 +1,1 @@
+"""DICOM: what is accepted, decoding, display."""
