@@ -16,7 +16,7 @@ from pathlib import Path
 from pneumoseg.bundle import load_bundle
 from pneumoseg.errors import InputError, UsageError
 from pneumoseg.prediction_settings import PredictSettings
-from pneumoseg.reading.ct_header import LOCALIZER, read_header
+from pneumoseg.reading.ct.header import LOCALIZER, read_header
 from pneumoseg.reading.file import look
 from pneumoseg.reading.sniff import Format
 from pneumoseg.study import Modality

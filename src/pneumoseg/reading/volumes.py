@@ -20,11 +20,11 @@ import numpy as np
 
 from pneumoseg.errors import InputError
 from pneumoseg.preprocess import Window
-from pneumoseg.reading.ct_header import SPLITTING, CtFile, SliceHeader, read_header
-from pneumoseg.reading.ct_picture import open_picture
-from pneumoseg.reading.ct_series import Part, parts_of
-from pneumoseg.reading.ct_slices import SeriesVolume, naming, open_frames, read_slice
-from pneumoseg.reading.ct_stack import order
+from pneumoseg.reading.ct.header import SPLITTING, CtFile, SliceHeader, read_header
+from pneumoseg.reading.ct.picture import open_picture
+from pneumoseg.reading.ct.series import Part, parts_of
+from pneumoseg.reading.ct.slices import SeriesVolume, naming, open_frames, read_slice
+from pneumoseg.reading.ct.stack import order
 from pneumoseg.reading.dicom.file import MAX_NOTES, USABLE_ID
 from pneumoseg.reading.file import load, look
 from pneumoseg.reading.foreign import quiet

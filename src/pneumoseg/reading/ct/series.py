@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.ct_header import (
+from pneumoseg.reading.ct.header import (
     CAPTURE,
     LOCALIZER,
     REPORT,
@@ -23,8 +23,8 @@ from pneumoseg.reading.ct_header import (
     CtFile,
     SliceHeader,
 )
-from pneumoseg.reading.ct_slices import open_frames, read_slice
-from pneumoseg.reading.ct_stack import SAME_POSITION_MM, projections
+from pneumoseg.reading.ct.slices import open_frames, read_slice
+from pneumoseg.reading.ct.stack import SAME_POSITION_MM, projections
 
 SCOUT_IMAGES = 2
 """So many slices across the others, or alone in their series, are scouts that are not marked."""

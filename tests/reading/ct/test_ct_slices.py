@@ -11,7 +11,7 @@ from ct_files import AFFINE, body
 from pydicom import uid
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading import ct_slices
+from pneumoseg.reading.ct import slices as ct_slices
 from pneumoseg.reading.volumes import find_volumes, open_volume, read_volume
 
 SYNTAXES = {

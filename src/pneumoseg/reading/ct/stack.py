@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.ct_header import SliceHeader
+from pneumoseg.reading.ct.header import SliceHeader
 from pneumoseg.reading.orientation import AxisMap, axis_map, canonical_geometry, spacing_of
 from pneumoseg.study import Geometry
 

@@ -98,7 +98,7 @@ def test_series_in_one_folder_and_one_series_in_many_folders(tmp_path):
 
 def test_finding_does_not_decode_pixels(tmp_path, monkeypatch):
     ct_files.write_series(tmp_path, ct_files.series(body()))
-    monkeypatch.setattr("pneumoseg.reading.ct_slices.decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("pneumoseg.reading.ct.slices.decode", lambda *_: pytest.fail("decoded"))
     assert len(list(find_volumes([tmp_path]))) == 1
 
 

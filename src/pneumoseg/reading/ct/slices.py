@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.ct_header import SliceHeader
-from pneumoseg.reading.ct_multiframe import MultiFrameFile, open_multiframe
-from pneumoseg.reading.ct_stack import Stack
+from pneumoseg.reading.ct.header import SliceHeader
+from pneumoseg.reading.ct.multiframe import MultiFrameFile, open_multiframe
+from pneumoseg.reading.ct.stack import Stack
 from pneumoseg.reading.dicom.display import padding_range
 from pneumoseg.reading.dicom.file import parse
 from pneumoseg.reading.dicom.pixels import decode
