@@ -174,7 +174,7 @@ def test_ctrl_c_is_not_a_traceback(
     def interrupt(settings: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pneumoseg.commands.page", interrupt)
+    monkeypatch.setattr("pneumoseg.commands.predict.page", interrupt)
     assert run("page", tmp_path) == 130
     assert "the same call goes on where it stopped" in capsys.readouterr().err
 
@@ -209,7 +209,8 @@ def test_help_comes_at_once() -> None:
 def test_inference_loads_no_torch_and_no_matplotlib() -> None:
     """The inference package is installed without torch: one stray import would break it."""
     loaded = _modules_after(
-        "import pneumoseg.cli, pneumoseg.commands, pneumoseg.prediction_run, pneumoseg.demo\n"
+        "import pneumoseg.cli, pneumoseg.prediction_run, pneumoseg.demo\n"
+        "from pneumoseg.commands import data, evaluation, installation, predict, training\n"
         "import pneumoseg.pipeline_inference, pneumoseg.run_page, pneumoseg.evaluate\n"
         "import pneumoseg.check, pneumoseg.reading, pneumoseg.phantom, pneumoseg.runtime\n"
         "from pneumoseg import Cascade, read"

@@ -30,7 +30,7 @@ class Command:
     settings: str
     """``module:class`` of the settings dataclass."""
     run: str
-    """Name of the function in :mod:`pneumoseg.commands`, or ``module:function``."""
+    """``module:function``, in :mod:`pneumoseg.commands`."""
     summary: str
     """One line."""
     positional: bool = False
@@ -41,108 +41,123 @@ class Command:
 
 COMMANDS = {
     "demo": Command(
-        "pneumoseg.demo:DemoSettings", "demo", "twelve phantom studies, outlined, on one page"
+        "pneumoseg.demo:DemoSettings",
+        "pneumoseg.commands.installation:demo",
+        "twelve phantom studies, outlined, on one page",
     ),
     "predict": Command(
         "pneumoseg.prediction_run:PredictSettings",
-        "predict",
+        "pneumoseg.commands.predict:predict",
         "run the cascade over files and folders",
         positional=True,
     ),
     "page": Command(
-        "pneumoseg.run_page:PageSettings", "page", "make the HTML page of a run", positional=True
+        "pneumoseg.run_page:PageSettings",
+        "pneumoseg.commands.predict:page",
+        "make the HTML page of a run",
+        positional=True,
     ),
     "evaluate": Command(
-        "pneumoseg.evaluate:EvaluateSettings", "evaluate", "compare a run with the true masks"
+        "pneumoseg.evaluate:EvaluateSettings",
+        "pneumoseg.commands.evaluation:evaluate",
+        "compare a run with the true masks",
     ),
     "certify": Command(
         "pneumoseg.evaluation.certify:CertifySettings",
-        "pneumoseg.commands_evaluation:certify",
+        "pneumoseg.commands.evaluation:certify",
         "which threshold's recall may be claimed, by patient",
     ),
     "audit tube": Command(
         "pneumoseg.evaluation.audit_tube:TubeAuditSettings",
-        "pneumoseg.commands_evaluation:audit_tube",
+        "pneumoseg.commands.evaluation:audit_tube",
         "does the classifier take the chest tube for the disease?",
     ),
     "audit occlusion": Command(
         "pneumoseg.evaluation.audit_occlusion:OcclusionAuditSettings",
-        "pneumoseg.commands_evaluation:audit_occlusion",
+        "pneumoseg.commands.evaluation:audit_occlusion",
         "does it look at the disease, or at borders and markers?",
     ),
     "audit history": Command(
         "pneumoseg.evaluation.audit_history:HistoryAuditSettings",
-        "pneumoseg.commands_evaluation:audit_history",
+        "pneumoseg.commands.evaluation:audit_history",
         "does it read how often a film was compressed?",
     ),
     "audit labels": Command(
         "pneumoseg.evaluation.audit_labels:LabelsAuditSettings",
-        "pneumoseg.commands_evaluation:audit_labels",
+        "pneumoseg.commands.evaluation:audit_labels",
         "which labels should be read again, and why",
     ),
     "recalibrate": Command(
         "pneumoseg.evaluation.recalibration:RecalibrateSettings",
-        "pneumoseg.commands_evaluation:recalibrate",
+        "pneumoseg.commands.evaluation:recalibrate",
         "fit threshold and probability to about fifty local films",
     ),
     "retarget": Command(
         "pneumoseg.evaluation.retarget:RetargetSettings",
-        "pneumoseg.commands_evaluation:retarget",
+        "pneumoseg.commands.evaluation:retarget",
         "PPV and NPV at another prevalence",
     ),
     "operating-point": Command(
         "pneumoseg.evaluation.joint_operating_point:OperatingPointSettings",
-        "pneumoseg.commands_evaluation:operating_point",
+        "pneumoseg.commands.evaluation:operating_point",
         "choose all thresholds together, for two aims",
     ),
     "ablate": Command(
         "pneumoseg.evaluation.ablation:AblateSettings",
-        "pneumoseg.commands_evaluation:ablate",
+        "pneumoseg.commands.evaluation:ablate",
         "does the cascade pay?",
     ),
     "doctor": Command(
         "pneumoseg.evaluation.doctor:DoctorSettings",
-        "pneumoseg.commands_evaluation:doctor",
+        "pneumoseg.commands.evaluation:doctor",
         "what is wrong with a data set, before anyone trains on it",
         positional=True,
     ),
     "validate": Command(
         "pneumoseg.evaluation.validate:ValidateSettings",
-        "pneumoseg.commands_evaluation:validate",
+        "pneumoseg.commands.evaluation:validate",
         "check a CSV of predictions row by row",
         positional=True,
     ),
     "check": Command(
-        "pneumoseg.check:CheckSettings", "check", "does this installation answer as recorded?"
+        "pneumoseg.check:CheckSettings",
+        "pneumoseg.commands.installation:check",
+        "does this installation answer as recorded?",
     ),
     "bench": Command(
         "pneumoseg.bench.settings:BenchSettings",
-        "pneumoseg.commands_bench:bench",
+        "pneumoseg.commands.installation:bench",
         "what both stages cost here, and when the cascade pays",
     ),
     "phantom": Command(
-        "pneumoseg.phantom:PhantomSettings", "phantom", "make phantom films in the SIIM layout"
+        "pneumoseg.phantom:PhantomSettings",
+        "pneumoseg.commands.data:phantom",
+        "make phantom films in the SIIM layout",
     ),
     "simulate": Command(
         "pneumoseg.ct.simulate:SimulateSettings",
-        "pneumoseg.commands_ct:simulate",
+        "pneumoseg.commands.data:simulate",
         "collapse lungs in CT scans that have no pneumothorax",
     ),
     "prepare": Command(
         "pneumoseg.training.prepare:PrepareSettings",
-        "prepare",
+        "pneumoseg.commands.data:prepare",
         "make the training cache",
         without_file="pneumoseg.training.prepare:OneSource",
     ),
     "train classifier": Command(
-        "pneumoseg.training.recipes:ClassifierRecipe", "train_classifier", "train stage one"
+        "pneumoseg.training.recipes:ClassifierRecipe",
+        "pneumoseg.commands.training:train_classifier",
+        "train stage one",
     ),
     "train segmenter": Command(
-        "pneumoseg.training.recipes:SegmenterRecipe", "train_segmenter", "train stage two"
+        "pneumoseg.training.recipes:SegmenterRecipe",
+        "pneumoseg.commands.training:train_segmenter",
+        "train stage two",
     ),
     "calibrate": Command(
         "pneumoseg.training.calibrate:CalibrateSettings",
-        "calibrate",
+        "pneumoseg.commands.training:calibrate",
         "turn two trained networks into a bundle",
     ),
 }
@@ -205,8 +220,7 @@ def _run(name: str, command: Command, words: list[str]) -> int:
         default=default,
         config=(tyro.conf.PositionalRequiredArgs,) if command.positional else (),
     )
-    where = command.run if ":" in command.run else f"pneumoseg.commands:{command.run}"
-    run: Callable[..., int] = _find(where)
+    run: Callable[..., int] = _find(command.run)
     return run(settings, overwrite=True) if overwrite else run(settings)
 
 

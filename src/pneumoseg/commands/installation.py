@@ -1,15 +1,87 @@
-"""What ``pneumoseg bench`` does at the terminal."""
+"""What ``demo``, ``check`` and ``bench`` do at the terminal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pneumoseg.terminal import EXIT_OK, console, progress_bar, text_table
+from pneumoseg.commands.terminal import (
+    DISCLAIMER,
+    EXIT_OK,
+    EXIT_SOME_FAILED,
+    console,
+    progress_bar,
+    text_table,
+)
 
 if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pneumoseg.bench.break_even import BreakEven
     from pneumoseg.bench.result import Bench
     from pneumoseg.bench.settings import BenchSettings
+    from pneumoseg.check import CheckSettings
+    from pneumoseg.demo import DemoSettings
+
+
+def demo(settings: DemoSettings) -> int:
+    """Run the demonstration and print its table."""
+    from pneumoseg.demo import run_demo
+
+    with (
+        progress_bar("making phantom studies") as phantoms,
+        progress_bar("running the cascade") as films,
+    ):
+        done = run_demo(
+            settings,
+            on_phantom=phantoms,
+            on_predict=lambda progress: films(progress.done, progress.total),
+        )
+    header = ("study", "probability", "decision", "lesions", "area", "truth")
+    truth = {True: "pneumothorax", False: "none", None: "unknown"}
+    cells = [
+        (
+            f"…{row.name[-12:]}",
+            f"{row.probability:.2f}",
+            row.decision.lower(),
+            str(row.lesions),
+            row.area,
+            truth[row.truth],
+        )
+        for row in done.rows
+    ]
+    console.print(text_table(header, cells))
+    for what, path in (
+        ("studies (DICOM)", done.studies / "dicom"),
+        ("tables", done.results / "predictions_aggregated.csv"),
+        ("", done.results / "predictions_split.csv"),
+        ("overlays", done.results / "overlays"),
+        *((("CT", done.ct_results),) if done.ct_results is not None else ()),
+        ("page", done.page),
+    ):
+        console.print(f"{what:16}{path}", soft_wrap=True, highlight=False)
+    console.print(DISCLAIMER)
+    return EXIT_OK
+
+
+def check(settings: CheckSettings) -> int:
+    """Hold this installation against the bundle's record."""
+    from pneumoseg.check import run_check
+
+    with progress_bar("checking") as bar:
+        report = run_check(settings, on_progress=bar)
+    header = ("phantom", "recorded", "found", "recorded area", "found area", "")
+    cells = [
+        (
+            str(row.expected.seed),
+            f"{row.expected.probability:.3f}",
+            f"{row.found.probability:.3f}",
+            f"{row.expected.area_px:,} px",
+            f"{row.found.area_px:,} px",
+            row.problem or "ok",
+        )
+        for row in report.rows
+    ]
+    console.print(text_table(header, cells))
+    console.print(report.summary)
+    return EXIT_OK if report.passed else EXIT_SOME_FAILED
 
 
 def bench(settings: BenchSettings) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from pneumoseg.terminal import (
+from pneumoseg.commands.terminal import (
     EXIT_OK,
     EXIT_SOME_FAILED,
     console,
@@ -20,6 +20,7 @@ from pneumoseg.terminal import (
 if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pathlib import Path
 
+    from pneumoseg.evaluate import EvaluateSettings
     from pneumoseg.evaluation.ablation import AblateSettings
     from pneumoseg.evaluation.audit_history import HistoryAuditSettings
     from pneumoseg.evaluation.audit_labels import LabelsAuditSettings
@@ -33,6 +34,18 @@ if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pneumoseg.evaluation.retarget import RetargetSettings
     from pneumoseg.evaluation.validate import ValidateSettings
     from pneumoseg.metrics import Figure
+
+
+def evaluate(settings: EvaluateSettings) -> int:
+    """Compare a run with the true masks."""
+    from pneumoseg.evaluate import evaluation_rows, run_evaluate
+
+    with errors.status("comparing"):
+        evaluation = run_evaluate(settings)
+    header, *cells = evaluation_rows(evaluation)
+    console.print(text_table(header, cells))
+    console.print(f"written to {settings.folder}", soft_wrap=True, highlight=False)
+    return EXIT_OK
 
 
 def certify(settings: CertifySettings) -> int:

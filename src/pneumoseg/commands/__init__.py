@@ -1,0 +1,1 @@
+"""What each command does at the terminal: progress while it works, a short table at the end."""
