@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pneumoseg.evaluate import EvaluateSettings, evaluation_rows, run_evaluate
 from pneumoseg.phantom import PhantomSettings, run_phantom
-from pneumoseg.prediction_run import PredictSettings, run_predict
-from pneumoseg.run_page import write_run_page
+from pneumoseg.prediction.local import PredictSettings, run_predict
+from pneumoseg.prediction.page import write_run_page
 
 OUT = Path("outputs/examples/04")
 FIRST_SEED = 7300

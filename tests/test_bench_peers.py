@@ -18,7 +18,7 @@ from pneumoseg.calibration import Calibration
 from pneumoseg.metrics import dice
 from pneumoseg.phantom import PhantomSettings, run_phantom
 from pneumoseg.pipeline_inference import Cascade
-from pneumoseg.prediction_run import PredictSettings, run_predict
+from pneumoseg.prediction.local import PredictSettings, run_predict
 from pneumoseg.settings import PipelineConfig
 from tiny_bundle import write_tiny_bundle
 

@@ -13,6 +13,7 @@ from PIL import Image as PillowImage
 
 from pneumoseg import __version__
 from pneumoseg.cli import COMMANDS, main
+from pneumoseg.errors import UsageError
 from tiny_bundle import write_tiny_bundle
 
 
@@ -57,6 +58,20 @@ def test_predict_returns_zero_when_all_films_were_read(
     assert list(decisions) == ["black", "bright"]
     assert decisions["black"] == "-1" and decisions["bright"] != "-1"
     assert "2 read, 0 failed, 1 suspected, 1 with a lesion" in capsys.readouterr().out
+
+
+def test_predict_takes_the_engine_that_is_asked_for(
+    films: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks if the option is not heard, and one machine does what many were to do."""
+
+    def many_workers(settings: object, **_: object) -> None:
+        raise UsageError("many workers")
+
+    monkeypatch.setattr("pneumoseg.prediction.ray.run_archive", many_workers)
+    words = ("predict", films, "--out", tmp_path / "out", "--bundle", bundle)
+    assert run(*words, "--engine", "ray") == 2
+    assert run(*words) == 0
 
 
 def test_predict_returns_one_when_some_films_failed(
@@ -209,9 +224,9 @@ def test_help_comes_at_once() -> None:
 def test_inference_loads_no_torch_and_no_matplotlib() -> None:
     """The inference package is installed without torch: one stray import would break it."""
     loaded = _modules_after(
-        "import pneumoseg.cli, pneumoseg.prediction_run, pneumoseg.demo\n"
+        "import pneumoseg.cli, pneumoseg.prediction.local, pneumoseg.demo\n"
         "from pneumoseg.commands import data, evaluation, installation, predict, training\n"
-        "import pneumoseg.pipeline_inference, pneumoseg.run_page, pneumoseg.evaluate\n"
+        "import pneumoseg.pipeline_inference, pneumoseg.prediction.page, pneumoseg.evaluate\n"
         "import pneumoseg.check, pneumoseg.reading, pneumoseg.phantom, pneumoseg.runtime\n"
         "from pneumoseg import Cascade, read"
     )

@@ -11,8 +11,8 @@ from pneumoseg import check
 from pneumoseg import demo as demo_module
 from pneumoseg.cli import main
 from pneumoseg.demo import Demo, DemoSettings, run_demo
-from pneumoseg.prediction_modality import DEFAULT_BUNDLES
-from pneumoseg.prediction_run import Progress
+from pneumoseg.prediction.local import Progress
+from pneumoseg.prediction.modality import DEFAULT_BUNDLES
 from pneumoseg.study import Modality
 from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
 

@@ -46,13 +46,13 @@ COMMANDS = {
         "twelve phantom studies, outlined, on one page",
     ),
     "predict": Command(
-        "pneumoseg.prediction_run:PredictSettings",
+        "pneumoseg.prediction.settings:PredictSettings",
         "pneumoseg.commands.predict:predict",
         "run the cascade over files and folders",
         positional=True,
     ),
     "page": Command(
-        "pneumoseg.run_page:PageSettings",
+        "pneumoseg.prediction.page:PageSettings",
         "pneumoseg.commands.predict:page",
         "make the HTML page of a run",
         positional=True,

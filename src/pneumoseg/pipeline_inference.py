@@ -16,7 +16,7 @@ One film takes this road (each step is one line of the code below):
     tensor ── segmenter ──► logits (S, S) ── sigmoid ──► probabilities ── bilinear ──► (rows, cols)
     probabilities ── threshold, top rule ──► mask ── components, smallest dropped ──► lesions
 
-:meth:`Cascade.predict_batch` takes it for a few films, :mod:`pneumoseg.prediction_stages` for many:
+:meth:`Cascade.predict_batch` takes it for a few films, :mod:`pneumoseg.prediction.stages` for many:
 the same steps, each as soon as it has a batch.
 
 Everything that was learnt or measured (weights, sizes, calibration, thresholds) comes from a

@@ -36,7 +36,7 @@ from pneumoseg.errors import InputError, UsageError
 from pneumoseg.evaluation.prevalence import Rate
 from pneumoseg.phantom import PhantomSettings, run_phantom
 from pneumoseg.pipeline_inference import Cascade, Film
-from pneumoseg.process import prepare_for_many_films
+from pneumoseg.prediction.process import prepare_for_many_films
 from pneumoseg.reading import read, walk
 from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Detection, Modality

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pneumoseg.errors import UsageError
-from pneumoseg.prediction_settings import PredictSettings
+from pneumoseg.prediction.settings import PredictSettings
 
 SEED = 7200
 """Of the first phantom; neither training nor the check has it."""

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 from pneumoseg.commands.terminal import EXIT_OK, console, progress_bar
 
 if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
-    from pneumoseg.prediction_run import PredictionSummary, PredictSettings
-    from pneumoseg.run_page import PageSettings
+    from pneumoseg.prediction.page import PageSettings
+    from pneumoseg.prediction.settings import PredictionSummary, PredictSettings
 
 
 def predict(settings: PredictSettings) -> int:
     """Run the cascade over files and folders."""
-    from pneumoseg.prediction_run import run_predict
+    from pneumoseg.prediction.local import run_predict
+    from pneumoseg.prediction.ray import run_archive
     from pneumoseg.runtime.choice import choose_runtime
 
     choice = choose_runtime(settings.runtime, device=settings.device, precision=settings.precision)
     with progress_bar("reading and predicting") as bar:
-        summary = run_predict(settings, on_progress=lambda p: bar(p.done + p.share, p.total))
+        run = run_archive if settings.engine == "ray" else run_predict
+        summary = run(settings, on_progress=lambda p: bar(p.done + p.share, p.total))
     _print_summary(summary)
     console.print(f"networks  {choice}", soft_wrap=True, highlight=False)
     return summary.exit_code
@@ -26,7 +28,7 @@ def predict(settings: PredictSettings) -> int:
 
 def page(settings: PageSettings) -> int:
     """Make the HTML page of a run."""
-    from pneumoseg.run_page import write_run_page
+    from pneumoseg.prediction.page import write_run_page
 
     path, _ = write_run_page(settings.run, masks=settings.masks, title=settings.title)
     console.print(str(path), soft_wrap=True, highlight=False)

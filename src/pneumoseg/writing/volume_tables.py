@@ -43,7 +43,8 @@ def write_volume_tables(
     """Derive ``predictions_aggregated.csv``, ``predictions_split.csv`` and ``volumes.csv``.
 
     Args:
-        records: as :func:`pneumoseg.ct.record.volume_record` makes them; read once, order kept.
+        records: as :func:`pneumoseg.prediction.volumes.record.volume_record` makes them; read
+            once, order kept.
         aggregated: one row a slice.
         split: one row a slice and lesion in it.
         volumes: one row a volume.

@@ -1,0 +1,1 @@
+"""``pneumoseg predict``: many inputs through the cascade into one folder, resumable."""

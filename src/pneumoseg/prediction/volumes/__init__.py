@@ -1,0 +1,1 @@
+"""``predict`` on CT: the loop over volumes, what it writes of each."""
