@@ -22,11 +22,11 @@ from pneumoseg.bundle import Card, CardFigure, shipped_bundles
 from pneumoseg.ct.finding import VolumeFinding
 from pneumoseg.ct.inference import NO_LUNG
 from pneumoseg.ct.lesions import VolumeLesion
-from pneumoseg.ct.simulation_journal import SimulatedRow
 from pneumoseg.phantom.siim_layout import TruthRow
 from pneumoseg.prediction.read_ahead import UNKNOWN_PICTURE
 from pneumoseg.prediction.volumes.record import volume_record
 from pneumoseg.settings import PipelineConfig
+from pneumoseg.simulation.journal import SimulatedRow
 from pneumoseg.study import Detection, Finding, Provenance, Source
 from pneumoseg.training.dataset import CacheRow
 from pneumoseg.training.prepare_film import SourceSettings

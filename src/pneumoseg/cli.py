@@ -135,7 +135,7 @@ COMMANDS = {
         "make phantom films in the SIIM layout",
     ),
     "simulate": Command(
-        "pneumoseg.ct.simulate:SimulateSettings",
+        "pneumoseg.simulation.run:SimulateSettings",
         "pneumoseg.commands.data:simulate",
         "collapse lungs in CT scans that have no pneumothorax",
     ),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pneumoseg.ct.simulate import SimulateSettings
 from pneumoseg.errors import UsageError
+from pneumoseg.simulation.run import SimulateSettings
 from pneumoseg.storage.toml_settings import load_settings
 from pneumoseg.training.calibrate import CalibrateSettings
 from pneumoseg.training.prepare import PrepareSettings

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pneumoseg.commands.terminal import EXIT_OK, EXIT_SOME_FAILED, console, progress_bar, text_table
 
 if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
-    from pneumoseg.ct.simulate import SimulateSettings
     from pneumoseg.phantom import PhantomSettings
+    from pneumoseg.simulation.run import SimulateSettings
     from pneumoseg.training.prepare import OneSource, PrepareSettings
 
 
@@ -48,7 +48,7 @@ def prepare(settings: PrepareSettings | OneSource, *, overwrite: bool = False) -
 
 def simulate(settings: SimulateSettings, *, overwrite: bool = False) -> int:
     """Make CT volumes with simulated pneumothorax and without."""
-    from pneumoseg.ct.simulate import run_simulation
+    from pneumoseg.simulation.run import run_simulation
 
     with progress_bar("making volumes") as bar:
         done = run_simulation(settings, bar, overwrite=overwrite)

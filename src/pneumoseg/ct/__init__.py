@@ -1,1 +1,1 @@
-"""Chest CT: volumes through the cascade, and simulated pneumothorax to learn from."""
+"""Chest CT: volumes through the cascade."""

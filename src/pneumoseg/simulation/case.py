@@ -15,16 +15,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.ct.acquisition import ACQUISITION, MORE_NOISE, MOTION, SHARP_KERNEL, SOFT_KERNEL
-from pneumoseg.ct.anatomies import Anatomy
-from pneumoseg.ct.collapse_volume import (
+from pneumoseg.simulation.acquisition import (
+    ACQUISITION,
+    MORE_NOISE,
+    MOTION,
+    SHARP_KERNEL,
+    SOFT_KERNEL,
+)
+from pneumoseg.simulation.anatomies import Anatomy
+from pneumoseg.simulation.collapse import (
     LARGEST_DEGREE,
     Collapsed,
     CollapseShape,
     breathe,
     collapse,
 )
-from pneumoseg.ct.hard_negatives import (
+from pneumoseg.simulation.hard_negatives import (
     AIRWAY,
     BOWEL_GAS,
     BULLAE,
@@ -36,10 +42,10 @@ from pneumoseg.ct.hard_negatives import (
     SUBCUTANEOUS_AIR,
     Painter,
 )
-from pneumoseg.ct.hemithorax import Hemithorax, open_hemithorax
-from pneumoseg.ct.lung_sides import Labels
-from pneumoseg.ct.scan_noise import FLOOR_HU, Array
-from pneumoseg.ct.scene import Scene
+from pneumoseg.simulation.hemithorax import Hemithorax, open_hemithorax
+from pneumoseg.simulation.lung_sides import Labels
+from pneumoseg.simulation.scan_noise import FLOOR_HU, Array
+from pneumoseg.simulation.scene import Scene
 from pneumoseg.study import Side
 
 ODDS = {

@@ -9,10 +9,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pneumoseg.ct.anatomies import Anatomy
-from pneumoseg.ct.lung_sides import SIDE_LABELS
-from pneumoseg.ct.scan_noise import AIR_HU, FLOOR_HU, Array, gaussian_noise
 from pneumoseg.phantom import Posture, make_body, make_ct
+from pneumoseg.simulation.anatomies import Anatomy
+from pneumoseg.simulation.lung_sides import SIDE_LABELS
+from pneumoseg.simulation.scan_noise import AIR_HU, FLOOR_HU, Array, gaussian_noise
 from pneumoseg.study import Side
 
 _TABLE_HU, _TABLE_MM, _TABLE_GAP_MM = -250.0, 3.0, 4.0

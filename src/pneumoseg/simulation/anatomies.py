@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pneumoseg.ct.lung_sides import Labels, lung_sides
-from pneumoseg.ct.scan_noise import AIR_HU, FLOOR_HU, Array, ScanNoise, measure_noise
 from pneumoseg.errors import DataError, InputError
 from pneumoseg.reading.nifti import open_nifti, read_label_map
+from pneumoseg.simulation.lung_sides import Labels, lung_sides
+from pneumoseg.simulation.scan_noise import AIR_HU, FLOOR_HU, Array, ScanNoise, measure_noise
 
 LUNG_SUFFIX = "_lung"
 PNG_OFFSET_HU = 1024

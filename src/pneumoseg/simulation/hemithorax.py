@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import ndtr, ndtri
 
-from pneumoseg.ct.lung_sides import SIDE_LABELS, Labels
-from pneumoseg.ct.scan_noise import Array, ScanNoise
+from pneumoseg.simulation.lung_sides import SIDE_LABELS, Labels
+from pneumoseg.simulation.scan_noise import Array, ScanNoise
 from pneumoseg.study import Side
 
 FAR_PX = 60.0

@@ -7,9 +7,9 @@ import pytest
 from chest_ct import LUNG_HU, SOFT_HU, chest_ct
 from scipy import ndimage
 
-from pneumoseg.ct.collapse_volume import Collapsed, CollapseShape, breathe, collapse
-from pneumoseg.ct.hemithorax import open_hemithorax
-from pneumoseg.ct.scan_noise import gaussian_noise
+from pneumoseg.simulation.collapse import Collapsed, CollapseShape, breathe, collapse
+from pneumoseg.simulation.hemithorax import open_hemithorax
+from pneumoseg.simulation.scan_noise import gaussian_noise
 from pneumoseg.study import Side
 
 NOISE = gaussian_noise(5.0, 0.5, 0.6)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import ndtr
 
-from pneumoseg.ct.hemithorax import FAR_PX, RIM_PX, Hemithorax, clean_lung
-from pneumoseg.ct.scan_noise import FLOOR_HU, Array, ScanNoise
+from pneumoseg.simulation.hemithorax import FAR_PX, RIM_PX, Hemithorax, clean_lung
+from pneumoseg.simulation.scan_noise import FLOOR_HU, Array, ScanNoise
 from pneumoseg.study import Side
 
 LARGEST_DEGREE = 0.92

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from chest_ct import SOFT_HU, chest_ct
 
-from pneumoseg.ct.acquisition import ACQUISITION, MOTION
-from pneumoseg.ct.anatomies import calibrated_to_air, quieted
-from pneumoseg.ct.hard_negatives import IN_THE_LUNG, OUTSIDE_THE_LUNG
-from pneumoseg.ct.lung_sides import lung_sides
-from pneumoseg.ct.phantom_scan import scan_phantom
-from pneumoseg.ct.scan_noise import gaussian_noise, measure_noise
-from pneumoseg.ct.scene import Scene
+from pneumoseg.simulation.acquisition import ACQUISITION, MOTION
+from pneumoseg.simulation.anatomies import calibrated_to_air, quieted
+from pneumoseg.simulation.hard_negatives import IN_THE_LUNG, OUTSIDE_THE_LUNG
+from pneumoseg.simulation.lung_sides import lung_sides
+from pneumoseg.simulation.phantom_scan import scan_phantom
+from pneumoseg.simulation.scan_noise import gaussian_noise, measure_noise
+from pneumoseg.simulation.scene import Scene
 
 
 def correlation(noise: np.ndarray) -> float:

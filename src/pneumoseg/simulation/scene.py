@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pneumoseg.ct.lung_sides import Labels
-from pneumoseg.ct.scan_noise import FLOOR_HU, Array, ScanNoise
+from pneumoseg.simulation.lung_sides import Labels
+from pneumoseg.simulation.scan_noise import FLOOR_HU, Array, ScanNoise
 
 
 @dataclass(frozen=True, eq=False)

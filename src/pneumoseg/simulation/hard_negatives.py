@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from pneumoseg.ct.scan_noise import Array
-from pneumoseg.ct.scene import (
+from pneumoseg.simulation.scan_noise import Array
+from pneumoseg.simulation.scene import (
     Scene,
     between_lungs,
     blobs,

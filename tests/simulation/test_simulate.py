@@ -13,8 +13,8 @@ import pytest
 from chest_ct import chest_ct
 
 from pneumoseg.cli import main
-from pneumoseg.ct.simulate import SimulateSettings, run_simulation
 from pneumoseg.errors import DataError, UsageError
+from pneumoseg.simulation.run import SimulateSettings, run_simulation
 
 
 @pytest.fixture(scope="module")

@@ -19,16 +19,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.ct.anatomies import read_slice, read_volume, slice_pictures
-from pneumoseg.ct.phantom_scan import scan_phantom
-from pneumoseg.ct.simulated_case import (
+from pneumoseg.errors import DataError, UsageError
+from pneumoseg.simulation.anatomies import read_slice, read_volume, slice_pictures
+from pneumoseg.simulation.case import (
     CaseSeeds,
     OpenAnatomy,
     Simulated,
     open_anatomy,
     simulate_case,
 )
-from pneumoseg.ct.simulation_journal import (
+from pneumoseg.simulation.journal import (
     MASKS_FOLDER,
     TRUTH_FILE,
     VOLUMES_FOLDER,
@@ -38,7 +38,7 @@ from pneumoseg.ct.simulation_journal import (
     open_journal,
     write_truth,
 )
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.simulation.phantom_scan import scan_phantom
 from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.nifti_bytes import nifti_bytes
 

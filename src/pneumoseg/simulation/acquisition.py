@@ -11,7 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from pneumoseg.ct.scan_noise import Array, ScanNoise, gaussian_noise
+from pneumoseg.simulation.scan_noise import Array, ScanNoise, gaussian_noise
 
 MOTION, SOFT_KERNEL, SHARP_KERNEL, MORE_NOISE = (
     "motion",

@@ -1,0 +1,1 @@
+"""``pneumoseg simulate``: pneumothorax made in CT scans that have none."""
