@@ -26,9 +26,9 @@ from pneumoseg import metrics, preprocess
 from pneumoseg.bench.machine import this_machine
 from pneumoseg.bench.timing import Timing, time_in_turn
 from pneumoseg.bundle import Bundle
+from pneumoseg.dataset.cache import Cache
 from pneumoseg.pipeline_inference import Cascade, Film
 from pneumoseg.study import Source
-from pneumoseg.training.dataset import Cache
 
 RESULT = Path(__file__).parent / "results" / "int8.json"
 CALIBRATION_FILMS, SEED, BATCH = 300, 20, 8

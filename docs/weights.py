@@ -119,7 +119,7 @@ def measure(step: Step) -> dict[str, Any] | None:
     """Figures of one run on the calibration part, or None where its folder is not here."""
     import torch
 
-    from pneumoseg.training.dataset import Cache
+    from pneumoseg.dataset.cache import Cache
     from pneumoseg.training.initialise import build_classifier, build_segmenter, load_weights
     from pneumoseg.training.tasks import infer, mask_to_input, predict_logits
     from pneumoseg.training.teach import build_teacher

@@ -22,15 +22,15 @@ from pneumoseg.bundle import Card, CardFigure, shipped_bundles
 from pneumoseg.ct.finding import VolumeFinding
 from pneumoseg.ct.inference import NO_LUNG
 from pneumoseg.ct.lesions import VolumeLesion
+from pneumoseg.dataset.cache import CacheRow
+from pneumoseg.dataset.prepare.film import SourceSettings
+from pneumoseg.dataset.prepare.volumes import VolumeSourceSettings
 from pneumoseg.phantom.siim_layout import TruthRow
 from pneumoseg.prediction.read_ahead import UNKNOWN_PICTURE
 from pneumoseg.prediction.volumes.record import volume_record
 from pneumoseg.settings import PipelineConfig
 from pneumoseg.simulation.journal import SimulatedRow
 from pneumoseg.study import Detection, Finding, Provenance, Source
-from pneumoseg.training.dataset import CacheRow
-from pneumoseg.training.prepare_film import SourceSettings
-from pneumoseg.training.prepare_volumes import VolumeSourceSettings
 from pneumoseg.writing.tables import SPLIT_HEADER, finding_record
 from pneumoseg.writing.volume_tables import VOLUMES_HEADER
 

@@ -140,10 +140,10 @@ COMMANDS = {
         "collapse lungs in CT scans that have no pneumothorax",
     ),
     "prepare": Command(
-        "pneumoseg.training.prepare:PrepareSettings",
+        "pneumoseg.dataset.prepare.run:PrepareSettings",
         "pneumoseg.commands.data:prepare",
         "make the training cache",
-        without_file="pneumoseg.training.prepare:OneSource",
+        without_file="pneumoseg.dataset.prepare.run:OneSource",
     ),
     "train classifier": Command(
         "pneumoseg.training.recipes:ClassifierRecipe",

@@ -19,6 +19,8 @@ from PIL import Image as PillowImage
 from pneumoseg import check, rle
 from pneumoseg.bundle import load_bundle
 from pneumoseg.check import read_record
+from pneumoseg.dataset.cache import Cache
+from pneumoseg.dataset.prepare.run import PrepareSettings, SourceSettings, prepare
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import to_tensor
@@ -26,10 +28,8 @@ from pneumoseg.reading import read
 from pneumoseg.runtime import load_network
 from pneumoseg.training import calibrate_films, loop, measure_films
 from pneumoseg.training.calibrate import Calibrated, CalibrateSettings, calibrate
-from pneumoseg.training.dataset import Cache
 from pneumoseg.training.initialise import build_classifier
 from pneumoseg.training.loop import Progress, train
-from pneumoseg.training.prepare import PrepareSettings, SourceSettings, prepare
 from pneumoseg.training.recipes import ClassifierRecipe, Schedule, SegmenterRecipe
 from pneumoseg.training.tasks import NORMALISATION, ClassifierTask, SegmenterTask
 

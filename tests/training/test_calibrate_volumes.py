@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from volume_pairs import chest, write_pair, write_truth
 
 from pneumoseg import check
 from pneumoseg.bundle import load_bundle
 from pneumoseg.ct.inference import VolumeCascade
+from pneumoseg.dataset.cache import Cache
+from pneumoseg.dataset.labelled_volumes import LabelledVolume, SlicePicture, volumes_of
+from pneumoseg.dataset.prepare.run import PrepareSettings, prepare
+from pneumoseg.dataset.prepare.volumes import VolumeSourceSettings
+from pneumoseg.dataset.splits import Fractions
 from pneumoseg.errors import DataError
 from pneumoseg.operating_point import MIN_PIXELS_CHOICES, THRESHOLDS
 from pneumoseg.preprocess import Window
@@ -26,14 +30,10 @@ from pneumoseg.training.calibrate_volumes import (
     kept_voxels,
     threshold_for_every_source,
 )
-from pneumoseg.training.dataset import Cache
-from pneumoseg.training.labelled_volumes import LabelledVolume, SlicePicture, volumes_of
 from pneumoseg.training.loop import train
-from pneumoseg.training.prepare import PrepareSettings, prepare
-from pneumoseg.training.prepare_volumes import VolumeSourceSettings
 from pneumoseg.training.recipes import ClassifierRecipe, Schedule, SegmenterRecipe
-from pneumoseg.training.splits import Fractions
 from pneumoseg.training.tasks import ClassifierTask, SegmenterTask
+from volume_pairs import chest, write_pair, write_truth
 
 
 def test_the_threshold_reaches_the_recall_in_the_harder_source() -> None:

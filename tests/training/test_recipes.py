@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pneumoseg.dataset.prepare.run import PrepareSettings
 from pneumoseg.errors import UsageError
 from pneumoseg.simulation.run import SimulateSettings
 from pneumoseg.storage.toml_settings import load_settings
 from pneumoseg.training.calibrate import CalibrateSettings
-from pneumoseg.training.prepare import PrepareSettings
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, Schedule, SegmenterRecipe
 
 _CONFIGS = Path(__file__).parents[2] / "configs"

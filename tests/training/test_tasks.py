@@ -12,10 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import WeightedRandomSampler
 
-from pneumoseg.errors import DataError, UsageError
-from pneumoseg.study import Modality
-from pneumoseg.training.augment import AugmentSettings
-from pneumoseg.training.dataset import (
+from pneumoseg.dataset.cache import (
     CACHE_FILE,
     FORMAT_OF,
     IMAGES_FILE,
@@ -25,6 +22,9 @@ from pneumoseg.training.dataset import (
     CacheRow,
     write_table,
 )
+from pneumoseg.errors import DataError, UsageError
+from pneumoseg.study import Modality
+from pneumoseg.training.augment import AugmentSettings
 from pneumoseg.training.losses import combo_loss
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe, SourceShare
 from pneumoseg.training.tasks import (

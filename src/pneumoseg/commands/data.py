@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from pneumoseg.commands.terminal import EXIT_OK, EXIT_SOME_FAILED, console, progress_bar, text_table
 
 if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
+    from pneumoseg.dataset.prepare.run import OneSource, PrepareSettings
     from pneumoseg.phantom import PhantomSettings
     from pneumoseg.simulation.run import SimulateSettings
-    from pneumoseg.training.prepare import OneSource, PrepareSettings
 
 
 def phantom(settings: PhantomSettings) -> int:
@@ -24,9 +24,9 @@ def phantom(settings: PhantomSettings) -> int:
 
 def prepare(settings: PrepareSettings | OneSource, *, overwrite: bool = False) -> int:
     """Make the training cache."""
-    from pneumoseg.training.dataset import FAILURES_FILE
-    from pneumoseg.training.prepare import OneSource
-    from pneumoseg.training.prepare import prepare as make_cache
+    from pneumoseg.dataset.cache import FAILURES_FILE
+    from pneumoseg.dataset.prepare.run import OneSource
+    from pneumoseg.dataset.prepare.run import prepare as make_cache
 
     if isinstance(settings, OneSource):
         settings = settings.settings()

@@ -3,7 +3,7 @@
 Read :func:`run_doctor` downwards. Films are read once, one at a time; tables are read whole. What
 is found goes to ``doctor.json``, every image concerned to ``doctor.csv``, and a picture is drawn
 from the JSON alone. A split with a patient or a picture on both sides is refused unless leaks are
-allowed; :func:`pneumoseg.training.splits.check_disjoint` refuses the same of a prepared cache,
+allowed; :func:`pneumoseg.dataset.splits.check_disjoint` refuses the same of a prepared cache,
 knowing patients but not pictures.
 """
 

@@ -1,1 +1,1 @@
-"""Preparing data, training both networks, calibrating and making a bundle (extra ``train``)."""
+"""Training both networks, calibrating them and making a bundle (extra ``train``)."""

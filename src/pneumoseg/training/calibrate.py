@@ -13,13 +13,13 @@ from pathlib import Path
 
 from pneumoseg.bundle import Bundle, Card, CardFigure, Digests, Training, write_bundle
 from pneumoseg.check import record_check
+from pneumoseg.dataset.cache import Cache
+from pneumoseg.dataset.labelled_volumes import volumes_of
 from pneumoseg.errors import UsageError
 from pneumoseg.settings import TARGET_RECALL
 from pneumoseg.study import Modality
 from pneumoseg.training import calibrate_films, calibrate_volumes, measure_films, measure_volumes
 from pneumoseg.training.calibrate_stages import Chosen, best_weights, export_stage
-from pneumoseg.training.dataset import Cache
-from pneumoseg.training.labelled_volumes import volumes_of
 from pneumoseg.training.tasks import NORMALISATION
 
 PLACEHOLDER = Digests("0" * 64, "0" * 64)

@@ -26,6 +26,8 @@ from scipy.special import expit
 from pneumoseg.calibration import choose_calibration, threshold_for_recall
 from pneumoseg.ct.gating import SliceGate, with_margin
 from pneumoseg.ct.lesions import CONNECTIVITY
+from pneumoseg.dataset.cache import Cache
+from pneumoseg.dataset.labelled_volumes import LabelledVolume, VolumePlace, volumes_of
 from pneumoseg.errors import DataError
 from pneumoseg.operating_point import MIN_PIXELS_CHOICES, THRESHOLDS, kept_areas
 from pneumoseg.preprocess import Placement, Window, slice_to_grid, to_source_grid
@@ -33,8 +35,6 @@ from pneumoseg.runtime import Network, load_network
 from pneumoseg.settings import MIN_PIXELS, SEGMENTER_THRESHOLD, PipelineConfig
 from pneumoseg.study import Volume
 from pneumoseg.training.calibrate_stages import BATCH, Chosen, ExportedStage, run_on_grids
-from pneumoseg.training.dataset import Cache
-from pneumoseg.training.labelled_volumes import LabelledVolume, VolumePlace, volumes_of
 
 MIN_VOLUME_CHOICES_ML = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """A gap of 1 mm over 25 cm² of pleura is 2.5 mL."""

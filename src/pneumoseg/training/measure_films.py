@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from pneumoseg import metrics
 from pneumoseg.bundle import CardFigure
+from pneumoseg.dataset.cache import Cache
 from pneumoseg.evaluation.strata import SIZES, size_of
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE, Placement
 from pneumoseg.study import Image, Source, Units
 from pneumoseg.training.calibrate_films import part_with_positives
 from pneumoseg.training.calibrate_stages import BATCH
-from pneumoseg.training.dataset import Cache
 
 _Named = tuple[str, NDArray[np.bool_], metrics.Statistic]
 """A figure: its name, the films that it is over, (n,), and how it is computed."""

@@ -1,7 +1,7 @@
 """CT: a bundle measured on the test part's whole volumes, as it ships.
 
 Every figure is taken source by source, since a phantom is not a patient. A slice that is not clear
-(:mod:`pneumoseg.training.prepare_volumes`) is left out of the figures of slices and is part of
+(:mod:`pneumoseg.dataset.prepare.volumes`) is left out of the figures of slices and is part of
 those of volumes. Single slices are measured as pictures are, without spacing, so that they have no
 volume; the Dice of each is that of its one slice.
 """
@@ -21,12 +21,12 @@ from pneumoseg.bundle import CardFigure
 from pneumoseg.ct.finding import VolumeFinding
 from pneumoseg.ct.inference import NO_LUNG, VolumeCascade
 from pneumoseg.ct.lesions import lesion_plane
+from pneumoseg.dataset.cache import Cache
+from pneumoseg.dataset.labelled_volumes import LabelledVolume, volumes_of
 from pneumoseg.errors import InputError
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE, Placement, to_source_grid
 from pneumoseg.training.calibrate_stages import BATCH
-from pneumoseg.training.dataset import Cache
-from pneumoseg.training.labelled_volumes import LabelledVolume, volumes_of
 
 COMPARED_ROWS = 200
 """Slices on which int8 storage is held against float32, spread evenly over the test part."""

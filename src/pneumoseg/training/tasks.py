@@ -14,13 +14,13 @@ from torch.utils.data import Dataset
 
 from pneumoseg import metrics
 from pneumoseg.calibration import threshold_for_recall
+from pneumoseg.dataset.cache import Cache
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.figures import draw_confusion, draw_roc
 from pneumoseg.metrics import SEED_BETA
 from pneumoseg.preprocess import Normalisation, to_tensor
 from pneumoseg.settings import CLASSIFIER_THRESHOLD, SEGMENTER_THRESHOLD
 from pneumoseg.training.augment import AugmentSettings, augment
-from pneumoseg.training.dataset import Cache
 from pneumoseg.training.grow import set_silu_share, use_sliding_activations
 from pneumoseg.training.initialise import build_classifier, build_segmenter
 from pneumoseg.training.losses import combo_loss, evidence_loss, focal_loss

@@ -1,9 +1,9 @@
 """``pneumoseg prepare``: any SIIM mirror's films, or CT volumes, and masks to one training cache.
 
 Every file of every source is tried, in a fixed order, by some processes; what became of it goes to
-the journal (:mod:`pneumoseg.training.prepare_journal`), so that a killed run goes on where it was.
+the journal (:mod:`pneumoseg.dataset.prepare.journal`), so that a killed run goes on where it was.
 At the end the patients are dealt to their parts and ``cache.json`` makes the cache a finished one
-(:mod:`pneumoseg.training.dataset`).
+(:mod:`pneumoseg.dataset.cache`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pneumoseg.errors import DataError, UsageError
-from pneumoseg.preprocess import GRID_SIZE, Window
-from pneumoseg.study import Modality
-from pneumoseg.training.dataset import (
+from pneumoseg.dataset.cache import (
     CACHE_FILE,
     FAILURES_FILE,
     FORMAT_OF,
@@ -31,23 +28,26 @@ from pneumoseg.training.dataset import (
     read_about,
     write_table,
 )
-from pneumoseg.training.prepare_film import (
+from pneumoseg.dataset.prepare.film import (
     DUPLICATE,
     SourceSettings,
     read_source_tables,
 )
-from pneumoseg.training.prepare_journal import (
+from pneumoseg.dataset.prepare.journal import (
     JOURNAL_FILE,
     LEFT_OUT,
     ROW,
     Journal,
     Prepared,
 )
-from pneumoseg.training.prepare_pool import prepare_in_order
-from pneumoseg.training.prepare_rows import count, deal, warn, write_failures
-from pneumoseg.training.prepare_source import LabelledSource
-from pneumoseg.training.prepare_volumes import VolumeSourceSettings, read_volume_source
-from pneumoseg.training.splits import Fractions
+from pneumoseg.dataset.prepare.pool import prepare_in_order
+from pneumoseg.dataset.prepare.rows import count, deal, warn, write_failures
+from pneumoseg.dataset.prepare.source import LabelledSource
+from pneumoseg.dataset.prepare.volumes import VolumeSourceSettings, read_volume_source
+from pneumoseg.dataset.splits import Fractions
+from pneumoseg.errors import DataError, UsageError
+from pneumoseg.preprocess import GRID_SIZE, Window
+from pneumoseg.study import Modality
 from pneumoseg.version import __version__
 
 __all__ = ["PrepareSettings", "SourceSettings", "VolumeSourceSettings", "prepare"]

@@ -10,11 +10,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pneumoseg.errors import DataError
-from pneumoseg.training.dataset import CacheRow
-from pneumoseg.training.prepare_journal import FAILED, ROW, Record
-from pneumoseg.training.prepare_source import LabelledSource
-from pneumoseg.training.splits import (
+from pneumoseg.dataset.cache import CacheRow
+from pneumoseg.dataset.prepare.journal import FAILED, ROW, Record
+from pneumoseg.dataset.prepare.source import LabelledSource
+from pneumoseg.dataset.splits import (
     CALIBRATION,
     EXCLUDED,
     PARTS,
@@ -23,6 +22,7 @@ from pneumoseg.training.splits import (
     SplitImage,
     assign_parts,
 )
+from pneumoseg.errors import DataError
 
 _COPIED = tuple(field.name for field in fields(CacheRow) if field.name not in ("row", "part"))
 """What a row takes over from its record."""

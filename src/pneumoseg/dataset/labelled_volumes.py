@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.ct.measure import voxel_volumes_ml
-from pneumoseg.errors import DataError
-from pneumoseg.preprocess import Placement
-from pneumoseg.study import Geometry, Source, Volume
-from pneumoseg.training.dataset import Cache
-from pneumoseg.training.prepare_volumes import (
+from pneumoseg.dataset.cache import Cache
+from pneumoseg.dataset.prepare.volumes import (
     VolumeSourceSettings,
     mask_areas,
     neighbours_most,
     open_pair,
 )
+from pneumoseg.errors import DataError
+from pneumoseg.preprocess import Placement
+from pneumoseg.study import Geometry, Source, Volume
 
 
 @dataclass(frozen=True, eq=False)

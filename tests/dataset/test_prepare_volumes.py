@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from volume_pairs import SIDE, affine, chest, write_pair, write_truth
 
 from pneumoseg import cli
+from pneumoseg.dataset.cache import FILM_COLUMNS, Cache
+from pneumoseg.dataset.prepare import volumes as module
+from pneumoseg.dataset.prepare.run import PrepareSettings, SourceSettings, prepare
+from pneumoseg.dataset.prepare.volumes import VolumeSourceSettings
+from pneumoseg.dataset.splits import Fractions
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.preprocess import Window
 from pneumoseg.study import Modality
-from pneumoseg.training import prepare_volumes as module
-from pneumoseg.training.dataset import FILM_COLUMNS, Cache
-from pneumoseg.training.prepare import PrepareSettings, SourceSettings, prepare
-from pneumoseg.training.prepare_volumes import VolumeSourceSettings
-from pneumoseg.training.splits import Fractions
 from pneumoseg.writing.nifti_bytes import nifti_bytes
+from volume_pairs import SIDE, affine, chest, write_pair, write_truth
 
 
 def _source(folder: Path, **more: object) -> VolumeSourceSettings:
@@ -194,7 +194,7 @@ def test_a_run_killed_while_a_volume_was_noted_goes_on_behind_its_last_slice(
         return original(source, path)
 
     monkeypatch.setattr(module, "prepare_volume", killed)
-    monkeypatch.setattr("pneumoseg.training.prepare.BATCH", 5)  # each volume is noted at once
+    monkeypatch.setattr("pneumoseg.dataset.prepare.run.BATCH", 5)  # each volume is noted at once
     with pytest.raises(KeyboardInterrupt):
         prepare(settings)
     journal = tmp_path / "cache" / "journal.jsonl"

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pneumoseg.dataset.cache import Cache, CacheRow, read_table, write_table
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.training.dataset import Cache, CacheRow, read_table, write_table
 
 ROWS = (
     CacheRow(0, "1.2.3", "siim", "p1", "test", 1, "mask", "PA", "38", "F", 1024, 900, "a/x.dcm"),

@@ -20,14 +20,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, Prepared, Record
+from pneumoseg.dataset.prepare.source import files_below
+from pneumoseg.dataset.prepare.tables import cells_by_id, present_columns
 from pneumoseg.errors import DataError, InputError, UsageError
 from pneumoseg.preprocess import Placement, Window, mask_to_grid, slice_to_grid
 from pneumoseg.reading.nifti import read_label_map
 from pneumoseg.reading.volumes import VolumeFailure, VolumeInput, find_volumes, open_volume
 from pneumoseg.study import Geometry, Volume
-from pneumoseg.training.prepare_journal import FAILED, LEFT_OUT, ROW, Prepared, Record
-from pneumoseg.training.prepare_source import files_below
-from pneumoseg.training.prepare_tables import cells_by_id, present_columns
 
 ENDINGS = (".nii.gz", ".nii")
 VOLUME_ID = "volume_id"
@@ -76,7 +76,7 @@ class VolumeSourceSettings:
 
 @dataclass(frozen=True)
 class VolumeSource:
-    """A CT data set, its table read; a :class:`~pneumoseg.training.prepare_source.LabelledSource`.
+    """A CT data set, its table read; a :class:`~pneumoseg.dataset.prepare.source.LabelledSource`.
 
     Attributes:
         window: what slices are stored with.

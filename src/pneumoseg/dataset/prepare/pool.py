@@ -11,9 +11,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from pneumoseg.dataset.prepare.journal import Prepared
+from pneumoseg.dataset.prepare.source import LabelledSource
 from pneumoseg.errors import DataError
-from pneumoseg.training.prepare_journal import Prepared
-from pneumoseg.training.prepare_source import LabelledSource
 
 FEWEST = 32
 """For fewer files no processes are started: that costs more than a few files."""

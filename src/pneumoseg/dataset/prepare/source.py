@@ -6,9 +6,9 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Protocol
 
+from pneumoseg.dataset.prepare.journal import Prepared, Record
 from pneumoseg.errors import UsageError
 from pneumoseg.reading import walk
-from pneumoseg.training.prepare_journal import Prepared, Record
 
 
 class LabelledSource(Protocol):

@@ -14,15 +14,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, Prepared, Record
+from pneumoseg.dataset.prepare.source import files_below
+from pneumoseg.dataset.prepare.tables import cells_by_id, present_columns
 from pneumoseg.errors import DataError, InputError, UsageError
 from pneumoseg.preprocess import GRID_SIZE, mask_to_grid, to_grid
 from pneumoseg.reading import read
 from pneumoseg.reading.siim_csv import read_mask_rows
 from pneumoseg.rle import decode_union
 from pneumoseg.study import Image, Units
-from pneumoseg.training.prepare_journal import FAILED, LEFT_OUT, ROW, Prepared, Record
-from pneumoseg.training.prepare_source import files_below
-from pneumoseg.training.prepare_tables import cells_by_id, present_columns
 
 IMAGE_ID = "image_id"
 TABLE_COLUMNS = ("patient_id", "split", "view", "age", "sex")
@@ -101,7 +101,7 @@ class SourceSettings:
 
 @dataclass(frozen=True)
 class SourceTables:
-    """The labels of one source, read; a :class:`~pneumoseg.training.prepare_source.LabelledSource`.
+    """The labels of one source, read; a :class:`~pneumoseg.dataset.prepare.source.LabelledSource`.
 
     Attributes:
         mask_rows: image id -> run lengths; empty where the source has no masks.

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from pneumoseg.dataset.cache import Cache
+from pneumoseg.dataset.prepare import film as prepare_film_module
+from pneumoseg.dataset.prepare.run import OneSource, PrepareSettings, SourceSettings, prepare
+from pneumoseg.dataset.splits import Fractions
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.storage.toml_settings import load_settings
-from pneumoseg.training import prepare_film as prepare_film_module
-from pneumoseg.training.dataset import Cache
-from pneumoseg.training.prepare import OneSource, PrepareSettings, SourceSettings, prepare
-from pneumoseg.training.splits import Fractions
 
 _REAL = Path(__file__).parents[2].parent / "shared" / "data" / "siim"
 
@@ -278,7 +278,7 @@ def test_nothing_usable_says_the_first_reasons(tmp_path: Path) -> None:
 _SCRIPT = """
 import sys, time
 from pathlib import Path
-from pneumoseg.training.prepare import OneSource, prepare
+from pneumoseg.dataset.prepare.run import OneSource, prepare
 
 def report(done, total):
     print(done, flush=True)

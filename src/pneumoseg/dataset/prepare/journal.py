@@ -19,8 +19,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoseg.dataset.cache import IMAGES_FILE, MASKS_FILE, ROW_BYTES
 from pneumoseg.errors import DataError
-from pneumoseg.training.dataset import IMAGES_FILE, MASKS_FILE, ROW_BYTES
 
 JOURNAL_FILE = "journal.jsonl"
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pneumoseg.errors import DataError, UsageError
-from pneumoseg.training.splits import (
+from pneumoseg.dataset.splits import (
     CALIBRATION,
     EXCLUDED,
     PARTS,
@@ -20,6 +19,7 @@ from pneumoseg.training.splits import (
     assign_parts,
     check_disjoint,
 )
+from pneumoseg.errors import DataError, UsageError
 
 
 def test_each_stratum_is_dealt_in_the_asked_fractions() -> None:

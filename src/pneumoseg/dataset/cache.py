@@ -1,6 +1,6 @@
 """The prepared training cache, as opened: films and masks on the 512×512 grid, and their table.
 
-A cache is a folder that ``pneumoseg prepare`` makes (:mod:`pneumoseg.training.prepare`):
+A cache is a folder that ``pneumoseg prepare`` makes (:mod:`pneumoseg.dataset.prepare.run`):
 
 - ``images.u8``, ``masks.u8``: raw uint8 (N, 512, 512), row after row. The mask file is sparse:
   negatives take no room on disk.
@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoseg.dataset.splits import PARTS, check_disjoint
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.preprocess import GRID_SIZE, Window
 from pneumoseg.study import Modality
-from pneumoseg.training.splits import PARTS, check_disjoint
 
 FORMAT_OF = {Modality.XRAY: 1, Modality.CT: 2}
 """Format of a cache by what it holds; a format is read as long as it stands here."""

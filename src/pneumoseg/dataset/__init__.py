@@ -1,0 +1,1 @@
+"""Films and volumes with their truth, prepared for training; no torch."""

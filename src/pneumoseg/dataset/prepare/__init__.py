@@ -1,0 +1,1 @@
+"""``pneumoseg prepare``: data sets to the training cache."""
