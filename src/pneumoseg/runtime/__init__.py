@@ -96,7 +96,7 @@ def load_network(
     """Load an ONNX file into a runtime.
 
     Args:
-        path: a file made by ``pneumoseg.export``, input ``image``, output ``logits``.
+        path: a file made by ``pneumoseg.training.export``, input ``image``, output ``logits``.
         runtime: ``openvino``, ``onnxruntime`` or ``torch``; ``auto`` for what
             :func:`choose_runtime` finds.
         device: ``cpu``; ``gpu`` (Intel's, OpenVINO alone); ``cuda`` (ONNX Runtime, torch);

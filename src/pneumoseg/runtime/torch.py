@@ -1,9 +1,9 @@
 """PyTorch as the reference runtime: the network's own Python class with the file's weights.
 
 The exported graph is not interpreted. The ONNX file keeps every parameter under its PyTorch name
-(``pneumoseg.export``), so the weights are read back, the class that the file names is built, and
-the other runtimes can be compared with the code that was trained. The same road starts training
-from a bundle.
+(``pneumoseg.training.export``), so the weights are read back, the class that the file names is
+built, and the other runtimes can be compared with the code that was trained. The same road starts
+training from a bundle.
 """
 
 from __future__ import annotations

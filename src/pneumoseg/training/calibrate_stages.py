@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from pneumoseg.calibration import Calibration
 from pneumoseg.errors import UsageError
-from pneumoseg.export import export_network, quantise_weights
 from pneumoseg.preprocess import to_tensor
 from pneumoseg.runtime import Network
 from pneumoseg.settings import PipelineConfig
+from pneumoseg.training.export import export_network, quantise_weights
 from pneumoseg.training.initialise import build_classifier, build_segmenter, load_weights
 from pneumoseg.training.tasks import NORMALISATION
 

@@ -12,11 +12,11 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from pneumoseg.errors import BundleError
-from pneumoseg.export import compare, export_network, quantise, quantise_weights
 from pneumoseg.runtime import NETWORK_METADATA, load_network
 from pneumoseg.runtime import torch as torch_runtime
 from pneumoseg.runtime.torch import load_weights, read_weights
 from pneumoseg.segmenter_convnext_tiny import ConvNeXtTinyUNet
+from pneumoseg.training.export import compare, export_network, quantise, quantise_weights
 
 SIZE = 32
 SMALL = 1024
