@@ -192,7 +192,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
     """Draw time and memory over the number of films, from the report alone."""
-    from pneumoseg.figures import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
+    from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 
     rows = report["results"]
     counts = [row["images"] for row in rows]

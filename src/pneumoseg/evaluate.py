@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumoseg import figures, metrics
+from pneumoseg import metrics
+from pneumoseg import plots as figures
 from pneumoseg.errors import UsageError
 from pneumoseg.evaluation.measured_films import Cases, measure_cases
 from pneumoseg.evaluation.report import (

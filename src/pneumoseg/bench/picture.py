@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pneumoseg.bench.result import OUTLINING, READING, STAGE_ONE, STAGE_TWO
-from pneumoseg.figures import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
+from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pneumoseg.figures import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
+from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 
 COLOURS = (ACCENT, INK, FAINT, SECOND)
 _SHOWN = (

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pneumoseg.errors import UsageError
-from pneumoseg.figures import ACCENT, DPI, FAINT, INK, new_sheet
 from pneumoseg.metrics import CONFIDENCE, Figure
+from pneumoseg.plots import ACCENT, DPI, FAINT, INK, new_sheet
 from pneumoseg.storage.whole_file import whole_file
 
 CHANCE = 0.5

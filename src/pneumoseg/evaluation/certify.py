@@ -35,8 +35,8 @@ from pneumoseg.evaluation.certified_simulation import (
 from pneumoseg.evaluation.labelled_films import check_conditions, ids_meeting
 from pneumoseg.evaluation.recall_bounds import recall_lower_bound
 from pneumoseg.evaluation_cases import one_operating_point, with_truth
-from pneumoseg.figures import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 from pneumoseg.metrics import CONFIDENCE
+from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 from pneumoseg.reading.predictions import read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
 from pneumoseg.settings import TARGET_RECALL

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from pneumoseg.figures import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
+from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 
 COLOURS = {"clinical": ACCENT, "leaderboard": SECOND}
 _SHOWN = (

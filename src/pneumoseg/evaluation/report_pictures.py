@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.figures import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
+from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 
 Report = Mapping[str, Any]
 _MARKS = "so^v"

@@ -26,7 +26,7 @@ from pneumoseg.evaluation.prevalence import (
     prior_shift,
     remapped,
 )
-from pneumoseg.figures import ACCENT, DPI, INK, SECOND, new_sheet
+from pneumoseg.plots import ACCENT, DPI, INK, SECOND, new_sheet
 from pneumoseg.storage.whole_file import whole_file
 
 RETARGET_FILE, RETARGET_PICTURE = "retarget.json", "retarget.png"

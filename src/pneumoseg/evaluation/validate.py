@@ -19,7 +19,7 @@ from pneumoseg.errors import DataError, InputError, UsageError
 from pneumoseg.evaluation import validate_rows
 from pneumoseg.evaluation.mask_table import MaskTable, read_mask_table
 from pneumoseg.evaluation.validate_rows import PROBLEM_CODES, Problem, Rows, Sizes
-from pneumoseg.figures import ACCENT, add_axes, new_sheet, save_png
+from pneumoseg.plots import ACCENT, add_axes, new_sheet, save_png
 from pneumoseg.reading import read, walk
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
 from pneumoseg.storage.whole_file import whole_file

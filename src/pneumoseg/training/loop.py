@@ -29,7 +29,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.figures import draw_training_curves
+from pneumoseg.plots import draw_training_curves
 from pneumoseg.training.recipes import Recipe, Schedule
 from pneumoseg.training.run_folder import (
     BEST_FILE,

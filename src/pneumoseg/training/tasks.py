@@ -16,8 +16,8 @@ from pneumoseg import metrics
 from pneumoseg.calibration import threshold_for_recall
 from pneumoseg.dataset.cache import Cache
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.figures import draw_confusion, draw_roc
 from pneumoseg.metrics import SEED_BETA
+from pneumoseg.plots import draw_confusion, draw_roc
 from pneumoseg.preprocess import Normalisation, to_tensor
 from pneumoseg.settings import CLASSIFIER_THRESHOLD, SEGMENTER_THRESHOLD
 from pneumoseg.training.augment import AugmentSettings, augment

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pneumoseg import figures, metrics
+from pneumoseg import metrics
+from pneumoseg import plots as figures
 
 
 def _is_picture(path: Path) -> bool:
