@@ -31,7 +31,7 @@ from pneumoseg.bench.timing import FEWEST_REPEATS, Timing, time_in_turn
 from pneumoseg.bundle import CardFigure
 from pneumoseg.commands.installation import bench as bench_command
 from pneumoseg.errors import BundleError, DataError, UsageError
-from pneumoseg.evaluation.prevalence import Rate
+from pneumoseg.statistics.prevalence import Rate
 from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
 
 RECALL, SPECIFICITY = (

@@ -25,12 +25,12 @@ from pneumoseg.evaluation.report import (
     write_report,
 )
 from pneumoseg.evaluation.report_figures import main_figures, measure
-from pneumoseg.evaluation.resampling import resampler
 from pneumoseg.evaluation_cases import one_operating_point, volumes_of, with_truth
 from pneumoseg.metrics import ConfusionMatrix, Figure
 from pneumoseg.reading.predictions import count_failures, read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
 from pneumoseg.settings import CLASSIFIER_THRESHOLD
+from pneumoseg.statistics.resampling import resampler
 from pneumoseg.storage.whole_folder import whole_folder
 
 EVALUATION_FOLDER = "evaluation"

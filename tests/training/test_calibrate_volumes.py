@@ -18,9 +18,9 @@ from pneumoseg.dataset.prepare.run import PrepareSettings, prepare
 from pneumoseg.dataset.prepare.volumes import VolumeSourceSettings
 from pneumoseg.dataset.splits import Fractions
 from pneumoseg.errors import DataError
-from pneumoseg.operating_point import MIN_PIXELS_CHOICES, THRESHOLDS
 from pneumoseg.preprocess import Window
 from pneumoseg.reading.volumes import find_volumes, open_volume
+from pneumoseg.statistics.segmenter_search import MIN_PIXELS_CHOICES, THRESHOLDS
 from pneumoseg.study import Modality
 from pneumoseg.training import loop
 from pneumoseg.training.calibrate import Calibrated, CalibrateSettings, calibrate

@@ -7,7 +7,7 @@ slower whatever passes.
 
 Which share passes follows from recall, specificity and prevalence:
 ``p = prevalence * recall + (1 - prevalence) * (1 - specificity)``. As for the predictive values
-(:mod:`pneumoseg.evaluation.prevalence`), this holds where only the prevalence differs.
+(:mod:`pneumoseg.statistics.prevalence`), this holds where only the prevalence differs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pneumoseg.bench.timing import Timing
-from pneumoseg.evaluation.prevalence import Rate
 from pneumoseg.metrics import CONFIDENCE
+from pneumoseg.statistics.prevalence import Rate
 
 
 @dataclass(frozen=True)

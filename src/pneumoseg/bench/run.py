@@ -33,11 +33,11 @@ from pneumoseg.bench.settings import SEED, BenchSettings
 from pneumoseg.bench.timing import Timing, time_in_turn
 from pneumoseg.bundle import Card, CardFigure
 from pneumoseg.errors import InputError, UsageError
-from pneumoseg.evaluation.prevalence import Rate
 from pneumoseg.phantom import PhantomSettings, run_phantom
 from pneumoseg.pipeline_inference import Cascade, Film
 from pneumoseg.prediction.process import prepare_for_many_films
 from pneumoseg.reading import read, walk
+from pneumoseg.statistics.prevalence import Rate
 from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Detection, Modality
 from pneumoseg.version import __version__

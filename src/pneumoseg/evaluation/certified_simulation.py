@@ -5,7 +5,7 @@ level plus the film's own deviation, both normal, so films of one patient are al
 of any threshold is then known to quadrature, and the share of the draws in which it falls short of
 the target can be counted. Three ways to choose the threshold on the drawn films are compared:
 
-- ``certified``: :func:`pneumoseg.evaluation.certified.certify_recall`'s rule, patients as units;
+- ``certified``: :func:`pneumoseg.statistics.certified.certify_recall`'s rule, patients as units;
 - ``films as units``: the same rule with every film counted as if it were a patient;
 - ``measured``: the threshold whose recall on the drawn films is the target, nothing added.
 
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from pneumoseg.errors import UsageError
-from pneumoseg.evaluation.recall_bounds import allowed_misses
 from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.settings import TARGET_RECALL
+from pneumoseg.statistics.recall_bounds import allowed_misses
 
 FILMS_PER_PATIENT = (0.75, 0.15, 0.06, 0.04)
 """Share of patients with one, two, three, four positive films; like the SIIM-ACR films at hand."""

@@ -18,13 +18,6 @@ from numpy.typing import NDArray
 
 from pneumoseg import rle
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.certified import (
-    CertifiedRecall,
-    JudgedRecall,
-    certify_recall,
-    judge_recall,
-    lowest_positive,
-)
 from pneumoseg.evaluation.certified_simulation import (
     CERTIFIED,
     FILMS_AS_UNITS,
@@ -33,13 +26,20 @@ from pneumoseg.evaluation.certified_simulation import (
     simulate_certificate,
 )
 from pneumoseg.evaluation.labelled_films import check_conditions, ids_meeting
-from pneumoseg.evaluation.recall_bounds import recall_lower_bound
 from pneumoseg.evaluation_cases import one_operating_point, with_truth
 from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 from pneumoseg.reading.predictions import read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
 from pneumoseg.settings import TARGET_RECALL
+from pneumoseg.statistics.certified import (
+    CertifiedRecall,
+    JudgedRecall,
+    certify_recall,
+    judge_recall,
+    lowest_positive,
+)
+from pneumoseg.statistics.recall_bounds import recall_lower_bound
 from pneumoseg.storage.whole_file import whole_file
 
 CERTIFIED_FILE, SIMULATION_FILE = "certified.json", "simulation.json"

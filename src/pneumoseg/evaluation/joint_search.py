@@ -7,7 +7,7 @@ fitted on the inner training films, everything is judged on the inner held-out f
 choice is then fitted on all of the rest.
 
 The recall constraint is on stage one, by patient (every positive film suspected): ``certified``
-allows as many misses as :func:`pneumoseg.evaluation.recall_bounds.allowed_misses`, otherwise the
+allows as many misses as :func:`pneumoseg.statistics.recall_bounds.allowed_misses`, otherwise the
 measured recall must reach the target. Every figure is a sum over films, so that one matrix product
 tries all rules with all thresholds at once.
 """
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from pneumoseg.calibration import deal_folds
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.certified import just_below, lowest_positive
 from pneumoseg.evaluation.outline_tables import OutlineTables
-from pneumoseg.evaluation.recall_bounds import allowed_misses, fewest_positives
 from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.settings import TARGET_RECALL, PipelineConfig
+from pneumoseg.statistics.certified import just_below, lowest_positive
+from pneumoseg.statistics.recall_bounds import allowed_misses, fewest_positives
 
 FOLDS = 5
 SHARES_OF_MISSES = (1.0, 0.5, 0.0)

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from pneumoseg import metrics, rle
 from pneumoseg.errors import DataError, RunLengthError
-from pneumoseg.evaluation.froc import HIT_RULES, FilmLesions, label_lesions, match_lesions, overlaps
 from pneumoseg.evaluation.labelled_films import true_mask
-from pneumoseg.evaluation.surface_distance import surface_distance
 from pneumoseg.postprocess import patient_side
 from pneumoseg.reading.predictions import Prediction
+from pneumoseg.statistics.froc import HIT_RULES, FilmLesions, label_lesions, match_lesions, overlaps
+from pneumoseg.statistics.surface_distance import surface_distance
 
 FEWEST_STEPS = 8
 """Fewest neighbouring columns of a mask that tell how many rows its grid has."""
@@ -40,7 +40,7 @@ class MeasuredFilm:
         side: patient's side of the truth: right, left, both, unknown, or empty without a lesion.
         hd95_mm: NaN where the spacing is unknown or a mask is empty.
         surface_mm: average symmetric surface distance, NaN likewise.
-        lesions: by rule of :data:`~pneumoseg.evaluation.froc.HIT_RULES`; empty where not asked for.
+        lesions: by rule of :data:`~pneumoseg.statistics.froc.HIT_RULES`; empty where not asked for.
     """
 
     label: bool

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.evaluation.scores import CascadeScores
-from pneumoseg.operating_point import kept_areas
 from pneumoseg.postprocess import CONNECTIVITY
+from pneumoseg.statistics.segmenter_search import kept_areas
 
 BOTTOM_THRESHOLDS = (0.01, 0.02, 0.05, *(round(0.05 * k, 2) for k in range(2, 20)))
 """Tried for the pixels of a mask; the low ones for weak networks and the soft gate."""

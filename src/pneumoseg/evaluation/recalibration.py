@@ -25,15 +25,8 @@ from pneumoseg.evaluation.audit_scores import (
     StageOne,
     check_draws,
 )
-from pneumoseg.evaluation.certified import (
-    CertifiedRecall,
-    JudgedRecall,
-    certify_recall,
-    judge_recall,
-)
 from pneumoseg.evaluation.derived_bundle import derive_bundle, refuse_folder
 from pneumoseg.evaluation.local_labels import LocalFilms, read_local_films
-from pneumoseg.evaluation.prevalence import Rate, moved_probability, prior_shift, remapped
 from pneumoseg.evaluation.recalibration_fit import (
     SHIFT_PRIOR,
     SLOPE_PRIOR,
@@ -49,6 +42,13 @@ from pneumoseg.evaluation.recalibration_fit import (
 from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
 from pneumoseg.preprocess import to_grid
 from pneumoseg.settings import TARGET_RECALL
+from pneumoseg.statistics.certified import (
+    CertifiedRecall,
+    JudgedRecall,
+    certify_recall,
+    judge_recall,
+)
+from pneumoseg.statistics.prevalence import Rate, moved_probability, prior_shift, remapped
 
 REPORT = "recalibration"
 PARENT, LOCAL = "parent", "local, cross-validated"

@@ -15,9 +15,9 @@ from scipy import optimize, special
 
 from pneumoseg.calibration import Calibration
 from pneumoseg.errors import DataError
-from pneumoseg.evaluation.certified import CertifiedRecall, certify_recall
-from pneumoseg.evaluation.prevalence import OPEN
-from pneumoseg.evaluation.recall_bounds import recall_lower_bound
+from pneumoseg.statistics.certified import CertifiedRecall, certify_recall
+from pneumoseg.statistics.prevalence import OPEN
+from pneumoseg.statistics.recall_bounds import recall_lower_bound
 
 FEWEST = 10
 """Fewest patients with and without pneumothorax: below, two fitted numbers are mostly chance."""

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from pneumoseg.evaluation import report_curves as curves
-from pneumoseg.evaluation.certified import certify_recall, judge_recall
-from pneumoseg.evaluation.froc import FALSE_POSITIVE_RATES
 from pneumoseg.evaluation.measured_films import Cases
 from pneumoseg.evaluation.report_figures import Asked, measure, report_figures, stratum_figures
 from pneumoseg.evaluation.report_page import write_report_page
 from pneumoseg.evaluation.report_pictures import draw_report
-from pneumoseg.evaluation.resampling import Resampler
 from pneumoseg.evaluation.strata import Stratum, strata
 from pneumoseg.evaluation.worst_cases import choose_worst, describe, draw_worst
 from pneumoseg.metrics import Figure
 from pneumoseg.reading.predictions import Prediction
+from pneumoseg.statistics.certified import certify_recall, judge_recall
+from pneumoseg.statistics.froc import FALSE_POSITIVE_RATES
+from pneumoseg.statistics.resampling import Resampler
 
 FORMAT = 1
 REPORT_FOLDER, REPORT_FILE, REPORT_PAGE = "report", "report.json", "report.html"

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from pneumoseg import metrics
 from pneumoseg.calibration import CALIBRATION_BINS
-from pneumoseg.evaluation import weighted
-from pneumoseg.evaluation.froc import Candidates
 from pneumoseg.evaluation.measured_films import Cases
 from pneumoseg.evaluation.report_figures import NO_POSITIVE, Asked, measure, share
-from pneumoseg.evaluation.resampling import Resampler
+from pneumoseg.statistics import weighted
+from pneumoseg.statistics.froc import Candidates
+from pneumoseg.statistics.resampling import Resampler
 
 SIZE_BINS, FEWEST_IN_BIN = 6, 8
 """The size curve has at most so many bins, of so many positive films at least."""

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.calibration import CALIBRATION_BINS
-from pneumoseg.evaluation import weighted
-from pneumoseg.evaluation.froc import FALSE_POSITIVE_RATES, Candidates
 from pneumoseg.evaluation.measured_films import Cases
-from pneumoseg.evaluation.resampling import Resampler, WeightedStatistic, once
 from pneumoseg.evaluation.strata import Group, Stratum
 from pneumoseg.metrics import CONFIDENCE, SEED_BETA, Figure
+from pneumoseg.statistics import weighted
+from pneumoseg.statistics.froc import FALSE_POSITIVE_RATES, Candidates
+from pneumoseg.statistics.resampling import Resampler, WeightedStatistic, once
 
 BOTH_CLASSES = "needs positive and negative images"
 NO_POSITIVE, NO_NEGATIVE = "no positive image", "no negative image"

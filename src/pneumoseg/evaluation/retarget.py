@@ -1,6 +1,6 @@
 """``pneumoseg retarget``: PPV and NPV at other prevalences, and a bundle that fits one of them.
 
-The arithmetic is in :mod:`pneumoseg.evaluation.prevalence`; here are the command, where recall and
+The arithmetic is in :mod:`pneumoseg.statistics.prevalence`; here are the command, where recall and
 specificity come from, the picture, and the derived bundle.
 """
 
@@ -18,7 +18,8 @@ import numpy as np
 from pneumoseg.bundle import Bundle, CardFigure, load_bundle
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.derived_bundle import derive_bundle, refuse_folder
-from pneumoseg.evaluation.prevalence import (
+from pneumoseg.plots import ACCENT, DPI, INK, SECOND, new_sheet
+from pneumoseg.statistics.prevalence import (
     AtPrevalence,
     Rate,
     moved_probability,
@@ -26,7 +27,6 @@ from pneumoseg.evaluation.prevalence import (
     prior_shift,
     remapped,
 )
-from pneumoseg.plots import ACCENT, DPI, INK, SECOND, new_sheet
 from pneumoseg.storage.whole_file import whole_file
 
 RETARGET_FILE, RETARGET_PICTURE = "retarget.json", "retarget.png"

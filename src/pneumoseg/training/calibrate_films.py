@@ -11,10 +11,10 @@ from scipy.special import expit
 from pneumoseg.calibration import Calibration, choose_calibration, threshold_for_recall
 from pneumoseg.dataset.cache import Cache
 from pneumoseg.errors import DataError
-from pneumoseg.operating_point import SegmenterCase, choose_segmenter_operating_point
 from pneumoseg.preprocess import GRID_SIZE, Placement, to_source_grid
 from pneumoseg.runtime import Network, load_network
 from pneumoseg.settings import PipelineConfig
+from pneumoseg.statistics.segmenter_search import SegmenterCase, choose_segmenter_operating_point
 from pneumoseg.training.calibrate_stages import BATCH, Chosen, ExportedStage, run_on_grids
 
 

@@ -29,10 +29,10 @@ from pneumoseg.ct.lesions import CONNECTIVITY
 from pneumoseg.dataset.cache import Cache
 from pneumoseg.dataset.labelled_volumes import LabelledVolume, VolumePlace, volumes_of
 from pneumoseg.errors import DataError
-from pneumoseg.operating_point import MIN_PIXELS_CHOICES, THRESHOLDS, kept_areas
 from pneumoseg.preprocess import Placement, Window, slice_to_grid, to_source_grid
 from pneumoseg.runtime import Network, load_network
 from pneumoseg.settings import MIN_PIXELS, SEGMENTER_THRESHOLD, PipelineConfig
+from pneumoseg.statistics.segmenter_search import MIN_PIXELS_CHOICES, THRESHOLDS, kept_areas
 from pneumoseg.study import Volume
 from pneumoseg.training.calibrate_stages import BATCH, Chosen, ExportedStage, run_on_grids
 

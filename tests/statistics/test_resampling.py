@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pneumoseg import metrics
-from pneumoseg.evaluation import resampling, weighted
-from pneumoseg.evaluation.resampling import once, resampler
+from pneumoseg.statistics import resampling, weighted
+from pneumoseg.statistics.resampling import once, resampler
 
 
 def _films() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.certified import certify_recall, judge_recall, just_below
 from pneumoseg.evaluation.certified_simulation import (
     CERTIFIED,
     FILMS_AS_UNITS,
@@ -16,7 +15,8 @@ from pneumoseg.evaluation.certified_simulation import (
     patient_recall,
     simulate_certificate,
 )
-from pneumoseg.evaluation.recall_bounds import (
+from pneumoseg.statistics.certified import certify_recall, judge_recall, just_below
+from pneumoseg.statistics.recall_bounds import (
     allowed_misses,
     fewest_positives,
     recall_lower_bound,

@@ -28,14 +28,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.recall_bounds import (
+from pneumoseg.metrics import CONFIDENCE
+from pneumoseg.settings import TARGET_RECALL
+from pneumoseg.statistics.recall_bounds import (
     allowed_misses,
     chance_of_at_most,
     fewest_positives,
     recall_lower_bound,
 )
-from pneumoseg.metrics import CONFIDENCE
-from pneumoseg.settings import TARGET_RECALL
 
 MOST_UNITS = 10_000_000
 """Beyond this many patients nobody asks how many more it would take."""

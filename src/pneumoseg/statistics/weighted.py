@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pneumoseg.evaluation.resampling import WeightedStatistic, Weights
+from pneumoseg.statistics.resampling import WeightedStatistic, Weights
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

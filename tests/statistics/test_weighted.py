@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as peers
 
 from pneumoseg.calibration import brier_score, expected_calibration_error
-from pneumoseg.evaluation import weighted
+from pneumoseg.statistics import weighted
 
 RNG = np.random.default_rng(11)
 LABEL = RNG.random(200) < 0.25

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pneumoseg.errors import DataError
-from pneumoseg.operating_point import SegmenterCase, choose_segmenter_operating_point
+from pneumoseg.statistics.segmenter_search import SegmenterCase, choose_segmenter_operating_point
 
 
 def _case(values: list[list[float]], truth: list[list[int]], suspected: bool = True):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pneumoseg.evaluation.froc import (
+from pneumoseg.statistics.froc import (
     ANY_OVERLAP,
     IOU,
     Candidates,

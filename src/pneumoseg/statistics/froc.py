@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.evaluation.resampling import WeightedStatistic, Weights
-from pneumoseg.evaluation.weighted import Floats, divided
 from pneumoseg.postprocess import CONNECTIVITY
+from pneumoseg.statistics.resampling import WeightedStatistic, Weights
+from pneumoseg.statistics.weighted import Floats, divided
 
 ANY_OVERLAP, IOU = "any overlap", "IoU ≥ 0.1"
 HIT_RULES = (ANY_OVERLAP, IOU)

@@ -1,7 +1,7 @@
 """Bootstrap by patient for many figures at once: one draw of patients serves them all.
 
 A resample is how often each image counts: a row of whole numbers. Every figure is computed for many
-rows together (:mod:`pneumoseg.evaluation.weighted`), so that a hundred figures of ten thousand
+rows together (:mod:`pneumoseg.statistics.weighted`), so that a hundred figures of ten thousand
 films take seconds. The draws are those of :func:`pneumoseg.metrics.bootstrap_by_patient`: the same
 seed gives the same intervals.
 """

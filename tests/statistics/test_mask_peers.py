@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pneumoseg import metrics
-from pneumoseg.evaluation.surface_distance import surface_distance
+from pneumoseg.statistics.surface_distance import surface_distance
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of third parties, on import

@@ -1,0 +1,1 @@
+"""Figures and their uncertainty: weighted films, resampling, bounds, lesions, borders."""
