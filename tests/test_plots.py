@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pneumoseg import metrics
-from pneumoseg import plots as figures
+from pneumoseg import metrics, plots
 
 
 def _is_picture(path: Path) -> bool:
@@ -22,23 +21,23 @@ def test_training_curves_with_gaps(tmp_path: Path) -> None:
         {"epoch": 2, "train_loss": float("nan"), "f2": 0.5},
         {"epoch": 3, "train_loss": 0.5, "lesion_dice": 0.2},
     ]
-    figures.draw_training_curves(history, tmp_path / "new" / "curves.png")
+    plots.draw_training_curves(history, tmp_path / "new" / "curves.png")
     assert _is_picture(tmp_path / "new" / "curves.png")
     with pytest.raises(ValueError, match="without epochs"):
-        figures.draw_training_curves([], tmp_path / "x.png")
+        plots.draw_training_curves([], tmp_path / "x.png")
 
 
 def test_confusion_is_drawn_twice_alike(tmp_path: Path) -> None:
     """Fails if a date or a version inside the PNG made every run a change."""
     for name in ("a.png", "b.png"):
         matrix = metrics.ConfusionMatrix(8, 3, 1, 30)
-        figures.draw_confusion(matrix, tmp_path / name, title="Default threshold 0.35")
+        plots.draw_confusion(matrix, tmp_path / name, title="Default threshold 0.35")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert _is_picture(tmp_path / "a.png")
 
 
 def test_an_empty_class_is_drawn(tmp_path: Path) -> None:
-    figures.draw_confusion(metrics.ConfusionMatrix(0, 0, 0, 3), tmp_path / "c.png", title="x")
+    plots.draw_confusion(metrics.ConfusionMatrix(0, 0, 0, 3), tmp_path / "c.png", title="x")
     assert _is_picture(tmp_path / "c.png")
 
 
@@ -50,7 +49,7 @@ def test_roc_and_reliability(tmp_path: Path) -> None:
     assert curve is not None
     area = metrics.Figure("AUROC", 0.9, 0.8, 0.95, 100, int(labels.sum()), None, "image")
     points = {"operating point 0.35": metrics.confusion(scores >= 0.35, labels)}
-    figures.draw_roc(curve, tmp_path / "roc.png", area, points)
-    figures.draw_reliability(scores, labels, tmp_path / "reliability.png")
+    plots.draw_roc(curve, tmp_path / "roc.png", area, points)
+    plots.draw_reliability(scores, labels, tmp_path / "reliability.png")
     assert _is_picture(tmp_path / "roc.png")
     assert _is_picture(tmp_path / "reliability.png")

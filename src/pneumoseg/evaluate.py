@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumoseg import metrics
-from pneumoseg import plots as figures
+from pneumoseg import metrics, plots
 from pneumoseg.errors import UsageError
 from pneumoseg.evaluation.measured_films import Cases, measure_cases
 from pneumoseg.evaluation.report import (
@@ -220,10 +219,10 @@ def _write(evaluation: Evaluation, cases: Cases, folder: Path) -> None:
     """Write the seven figures, both confusion matrices and the ROC curve."""
     default, chosen = evaluation.default_threshold, evaluation.classifier_threshold
     drawn = [folder / name for name in _PICTURES]
-    figures.draw_confusion(
+    plots.draw_confusion(
         evaluation.confusion_default, drawn[0], title=f"Default threshold {default:.3g}"
     )
-    figures.draw_confusion(
+    plots.draw_confusion(
         evaluation.confusion, drawn[1], title=f"Threshold of the predictions {chosen:.3g}"
     )
     curve = metrics.roc_curve(cases.probability, cases.label)
@@ -232,6 +231,6 @@ def _write(evaluation: Evaluation, cases: Cases, folder: Path) -> None:
             f"default {default:.3g}": evaluation.confusion_default,
             f"operating point {chosen:.3g}": evaluation.confusion,
         }
-        figures.draw_roc(curve, drawn[2], evaluation.figures[0], points)
+        plots.draw_roc(curve, drawn[2], evaluation.figures[0], points)
     text = json.dumps(evaluation.as_dict(), indent=2, allow_nan=False) + "\n"
     (folder / EVALUATION_FILE).write_text(text, encoding="utf-8")
