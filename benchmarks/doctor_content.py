@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.evaluation.doctor_duplicates import NEAR, signature
-from pneumoseg.evaluation.doctor_images import COARSE
-from pneumoseg.evaluation.doctor_upright import (
+from pneumoseg.doctor.duplicates import NEAR, signature
+from pneumoseg.doctor.images import COARSE
+from pneumoseg.doctor.upright import (
     INVERTED,
     POSITIONS,
     field_of,

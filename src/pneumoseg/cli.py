@@ -108,13 +108,13 @@ COMMANDS = {
         "does the cascade pay?",
     ),
     "doctor": Command(
-        "pneumoseg.evaluation.doctor:DoctorSettings",
+        "pneumoseg.doctor.run:DoctorSettings",
         "pneumoseg.commands.evaluation:doctor",
         "what is wrong with a data set, before anyone trains on it",
         positional=True,
     ),
     "validate": Command(
-        "pneumoseg.evaluation.validate:ValidateSettings",
+        "pneumoseg.doctor.validate:ValidateSettings",
         "pneumoseg.commands.evaluation:validate",
         "check a CSV of predictions row by row",
         positional=True,

@@ -20,6 +20,8 @@ from pneumoseg.commands.terminal import (
 if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pathlib import Path
 
+    from pneumoseg.doctor.run import DoctorSettings
+    from pneumoseg.doctor.validate import ValidateSettings
     from pneumoseg.evaluate import EvaluateSettings
     from pneumoseg.evaluation.ablation import AblateSettings
     from pneumoseg.evaluation.audit_history import HistoryAuditSettings
@@ -28,11 +30,9 @@ if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pneumoseg.evaluation.audit_page import Audit
     from pneumoseg.evaluation.audit_tube import TubeAuditSettings
     from pneumoseg.evaluation.certify import CertifySettings
-    from pneumoseg.evaluation.doctor import DoctorSettings
     from pneumoseg.evaluation.joint_operating_point import OperatingPointSettings
     from pneumoseg.evaluation.recalibration import RecalibrateSettings
     from pneumoseg.evaluation.retarget import RetargetSettings
-    from pneumoseg.evaluation.validate import ValidateSettings
     from pneumoseg.metrics import Figure
 
 
@@ -204,7 +204,7 @@ def retarget(settings: RetargetSettings) -> int:
 
 def doctor(settings: DoctorSettings) -> int:
     """Examine a data set; refuse a leaky split."""
-    from pneumoseg.evaluation.doctor import run_doctor
+    from pneumoseg.doctor.run import run_doctor
 
     with progress_bar("reading films") as bar:
         report = run_doctor(settings, on_progress=bar)
@@ -234,7 +234,7 @@ def doctor(settings: DoctorSettings) -> int:
 
 def validate(settings: ValidateSettings) -> int:
     """Check a CSV of predictions row by row."""
-    from pneumoseg.evaluation.validate import run_validate
+    from pneumoseg.doctor.validate import run_validate
 
     with progress_bar("reading films") as bar:
         report = run_validate(settings, on_progress=bar)

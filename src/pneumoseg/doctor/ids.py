@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pneumoseg.evaluation.doctor_findings import DataFinding, Offender, finding
+from pneumoseg.doctor.findings import DataFinding, Offender, finding
 
 SAMPLE = 40
 """Ids from which a common prefix or suffix is guessed; it is then counted on all."""

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation import doctor_groups, doctor_ids, doctor_labels
-from pneumoseg.evaluation.doctor_duplicates import exact_groups, near_pairs
-from pneumoseg.evaluation.doctor_findings import (
+from pneumoseg.doctor import ids
+from pneumoseg.doctor.duplicates import exact_groups, near_pairs
+from pneumoseg.doctor.findings import (
     LEAKS,
     DataFinding,
     Offender,
@@ -26,18 +25,26 @@ from pneumoseg.evaluation.doctor_findings import (
     finding,
     say,
 )
-from pneumoseg.evaluation.doctor_groups import Case
-from pneumoseg.evaluation.doctor_images import (
+from pneumoseg.doctor.groups import Case, copies, groups_of, patient_leaks, prevalence_findings
+from pneumoseg.doctor.images import (
     FilmFacts,
     Unread,
     image_findings,
     measure_films,
     sizes_of,
 )
-from pneumoseg.evaluation.doctor_labels import Masks, measure_masks
-from pneumoseg.evaluation.doctor_origin import Film, TraceFigure, trace_figures
-from pneumoseg.evaluation.doctor_report import DoctorReport, write_report
-from pneumoseg.evaluation.mask_table import read_mask_table
+from pneumoseg.doctor.labels import (
+    LABEL_COLUMNS,
+    Masks,
+    label_of_cell,
+    measure_masks,
+    picture_conflicts,
+    table_conflicts,
+)
+from pneumoseg.doctor.mask_table import read_mask_table
+from pneumoseg.doctor.origin import Film, TraceFigure, trace_figures
+from pneumoseg.doctor.report import DoctorReport, write_report
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.reading import walk
 from pneumoseg.reading.dicom.acceptance import LATERAL_VIEWS
 from pneumoseg.reading.siim_csv import read_columns, read_table, strip_image_suffix
@@ -133,21 +140,20 @@ def run_doctor(
     drawn = {i: facts.label for i, facts in masks.images.items()}
     labels = table_labels | {i: label for i, label in drawn.items() if label is not None}
     found += _id_findings(films, masks, table, silver, labels)
-    found += doctor_labels.table_conflicts(masks.images, table_labels, label_column)
+    found += table_conflicts(masks.images, table_labels, label_column)
     found += _silver_findings(silver, labels)
-
     found += _lateral_findings(table, by_id)
     cases = [_case(film, table, labels, settings.split_column, sides_of_word) for film in films]
     sides = tuple(dict.fromkeys(sides_of_word.values()))
     exact = exact_groups([film.digest for film in films])
     near = near_pairs(np.stack([film.signature for film in films]))
-    found += doctor_labels.picture_conflicts([[films[k] for k in g] for g in exact], labels)
-    found += doctor_groups.copies(cases, exact, near)
-    found += doctor_groups.patient_leaks(cases, sides)
+    found += picture_conflicts([[films[k] for k in g] for g in exact], labels)
+    found += copies(cases, exact, near)
+    found += patient_leaks(cases, sides)
     traces = _traces(cases, sides, settings.seed)
-    groups = doctor_groups.groups_of(cases, settings.split_column)
+    groups = groups_of(cases, settings.split_column)
     words = tuple(sides_of_word)
-    found += doctor_groups.prevalence_findings(groups, settings.split_column, words, traces)
+    found += prevalence_findings(groups, settings.split_column, words, traces)
 
     report = DoctorReport(
         findings=by_gravity(_allowed(found) if settings.allow_leaks else found),
@@ -176,7 +182,7 @@ def _label_column(settings: DoctorSettings, table: Mapping[str, Mapping[str, str
             raise DataError(
                 f"{settings.table} has no column {asked!r}; it has {', '.join(columns) or 'none'}"
             )
-    known = [name for name in doctor_labels.LABEL_COLUMNS if name in columns]
+    known = [name for name in LABEL_COLUMNS if name in columns]
     return settings.label_column or (known[0] if known else "")
 
 
@@ -245,7 +251,7 @@ def _one_film_an_id(films: list[FilmFacts]) -> tuple[list[DataFinding], list[Fil
 def _table_labels(table: Mapping[str, Mapping[str, str]], column: str) -> dict[str, bool]:
     if not column:
         return {}
-    said = {i: doctor_labels.label_of_cell(row[column]) for i, row in table.items()}
+    said = {i: label_of_cell(row[column]) for i, row in table.items()}
     return {i: label for i, label in said.items() if label is not None}
 
 
@@ -257,9 +263,9 @@ def _id_findings(
     labels: Mapping[str, bool],
 ) -> list[DataFinding]:
     """A film is labelled by its mask, else by the table, else by another source."""
-    names = [doctor_ids.Film(f.image_id, strip_image_suffix(f.path.name)) for f in films]
+    names = [ids.Film(f.image_id, strip_image_suffix(f.path.name)) for f in films]
     labelled = set(masks.images) or set(labels)
-    return doctor_ids.id_findings(
+    return ids.id_findings(
         names, labelled | set(silver), table, labels_given=bool(labelled or silver)
     )
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pneumoseg.evaluation.doctor_upright import (
+from pneumoseg.doctor.upright import (
     INVERTED,
     POSITIONS,
     field_of,

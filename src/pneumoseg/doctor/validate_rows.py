@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.evaluation.mask_table import (
+from pneumoseg.doctor.mask_table import (
     SAME_GRID,
     MaskRow,
     area,

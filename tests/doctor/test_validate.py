@@ -12,14 +12,14 @@ import pytest
 
 from pneumoseg import rle
 from pneumoseg.cli import main
-from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.validate import (
+from pneumoseg.doctor.validate import (
     ValidateSettings,
     ValidationReport,
     draw_validation,
     run_validate,
 )
-from pneumoseg.evaluation.validate_rows import PROBLEM_CODES
+from pneumoseg.doctor.validate_rows import PROBLEM_CODES
+from pneumoseg.errors import DataError, UsageError
 
 SPLIT = "ImageId,EncodedPixels,lesion,area_px,area_mm2,score,side"
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "siim"

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from pneumoseg.cli import main
+from pneumoseg.doctor.findings import ADVICE
+from pneumoseg.doctor.picture import draw_doctor
+from pneumoseg.doctor.report import DoctorReport
+from pneumoseg.doctor.run import DoctorSettings, run_doctor
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.doctor import DoctorSettings, run_doctor
-from pneumoseg.evaluation.doctor_findings import ADVICE
-from pneumoseg.evaluation.doctor_picture import draw_doctor
-from pneumoseg.evaluation.doctor_report import DoctorReport
 from pneumoseg.phantom import PhantomSettings, make_film, run_phantom
 
 SIDE = 128

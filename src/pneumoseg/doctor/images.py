@@ -12,17 +12,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.errors import InputError
-from pneumoseg.evaluation.doctor_duplicates import signature
-from pneumoseg.evaluation.doctor_findings import DataFinding, Offender, finding, say
-from pneumoseg.evaluation.doctor_traces import measure_traces
-from pneumoseg.evaluation.doctor_upright import (
+from pneumoseg.doctor.duplicates import signature
+from pneumoseg.doctor.findings import DataFinding, Offender, finding, say
+from pneumoseg.doctor.traces import measure_traces
+from pneumoseg.doctor.upright import (
     INVERTED,
     POSITIONS,
     field_of,
     position,
     position_scores,
 )
+from pneumoseg.errors import InputError
 from pneumoseg.reading import read
 from pneumoseg.reading.siim_csv import strip_image_suffix
 
@@ -50,11 +50,11 @@ class FilmFacts:
         rows, cols: of the film.
         levels: number of distinct grey values, counted in 16 bits.
         digest: sha256 of shape and pixels.
-        signature: see :func:`pneumoseg.evaluation.doctor_duplicates.signature`.
+        signature: see :func:`pneumoseg.doctor.duplicates.signature`.
         contrast: standard deviation of brightness.
         field: exposed field as shares of the film: top, bottom, left, right.
-        positions: see :func:`pneumoseg.evaluation.doctor_upright.position_scores`.
-        traces: see :func:`pneumoseg.evaluation.doctor_traces.measure_traces`.
+        positions: see :func:`pneumoseg.doctor.upright.position_scores`.
+        traces: see :func:`pneumoseg.doctor.traces.measure_traces`.
     """
 
     path: Path

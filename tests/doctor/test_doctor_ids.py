@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pneumoseg.evaluation.doctor_ids import Film, id_findings, suggest_mapping
+from pneumoseg.doctor.ids import Film, id_findings, suggest_mapping
 
 
 def films(*names: str) -> list[Film]:

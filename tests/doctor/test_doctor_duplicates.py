@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pneumoseg.evaluation import doctor_duplicates
-from pneumoseg.evaluation.doctor_duplicates import (
+from pneumoseg.doctor import duplicates
+from pneumoseg.doctor.duplicates import (
     NEAR,
     PARTNERS,
     exact_groups,
@@ -47,7 +47,7 @@ def test_blocks_do_not_change_the_result(
 ) -> None:
     signatures = np.stack([signature(f) for f in [*chests, chests[0], chests[5], chests[0]]])
     whole = [(p.first, p.second) for p in near_pairs(signatures)]
-    monkeypatch.setattr(doctor_duplicates, "BLOCK", 2)
+    monkeypatch.setattr(duplicates, "BLOCK", 2)
     assert [(p.first, p.second) for p in near_pairs(signatures)] == whole
     assert sorted(whole) == [(0, 6), (0, 8), (5, 7), (6, 8)]
 

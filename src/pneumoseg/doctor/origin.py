@@ -1,6 +1,6 @@
 """The origin confound: how well mere traces of the file tell groups of films apart.
 
-A ridge logistic regression on :mod:`pneumoseg.evaluation.doctor_traces`, cross-validated by
+A ridge logistic regression on :mod:`pneumoseg.doctor.traces`, cross-validated by
 patient. Telling the sides of a split apart *within one label* is possible only by origin (or by who
 is examined there), not by the disease; where the sides also differ in prevalence, a network that
 learns the origin looks as if it knew the disease.

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pneumoseg.doctor.findings import LEAKS, SEVERITIES, DataFinding
+from pneumoseg.doctor.groups import Group
+from pneumoseg.doctor.origin import TraceFigure
+from pneumoseg.doctor.picture import draw_doctor
 from pneumoseg.errors import UsageError
-from pneumoseg.evaluation.doctor_findings import LEAKS, SEVERITIES, DataFinding
-from pneumoseg.evaluation.doctor_groups import Group
-from pneumoseg.evaluation.doctor_origin import TraceFigure
-from pneumoseg.evaluation.doctor_picture import draw_doctor
 from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.tables import printable
 

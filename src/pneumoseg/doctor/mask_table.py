@@ -171,7 +171,7 @@ def check_numbers(row: MaskRow) -> tuple[str, str] | None:
     """Find what is wrong with a row's run lengths whatever their grid.
 
     Returns:
-        a code of :mod:`pneumoseg.evaluation.validate` and a sentence, or None.
+        a code of :mod:`pneumoseg.doctor.validate` and a sentence, or None.
     """
     if row.is_empty:
         return None

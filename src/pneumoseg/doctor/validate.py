@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pneumoseg.doctor import validate_rows
+from pneumoseg.doctor.mask_table import MaskTable, read_mask_table
+from pneumoseg.doctor.validate_rows import PROBLEM_CODES, Problem, Rows, Sizes
 from pneumoseg.errors import DataError, InputError, UsageError
-from pneumoseg.evaluation import validate_rows
-from pneumoseg.evaluation.mask_table import MaskTable, read_mask_table
-from pneumoseg.evaluation.validate_rows import PROBLEM_CODES, Problem, Rows, Sizes
 from pneumoseg.plots import ACCENT, add_axes, new_sheet, save_png
 from pneumoseg.reading import read, walk
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pneumoseg.evaluation.doctor_groups import Group, prevalence_findings, wilson
-from pneumoseg.evaluation.doctor_origin import Film, TraceFigure, out_of_fold_scores, trace_figures
-from pneumoseg.evaluation.doctor_traces import TRACE_NAMES, measure_traces
+from pneumoseg.doctor.groups import Group, prevalence_findings, wilson
+from pneumoseg.doctor.origin import Film, TraceFigure, out_of_fold_scores, trace_figures
+from pneumoseg.doctor.traces import TRACE_NAMES, measure_traces
 from pneumoseg.metrics import auroc
 
 SIDES = ("old", "new")

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pneumoseg.evaluation.doctor_duplicates import CERTAIN, Pair
-from pneumoseg.evaluation.doctor_findings import DataFinding, Offender, finding, say
-from pneumoseg.evaluation.doctor_images import FilmFacts
-from pneumoseg.evaluation.doctor_origin import TraceFigure
+from pneumoseg.doctor.duplicates import CERTAIN, Pair
+from pneumoseg.doctor.findings import DataFinding, Offender, finding, say
+from pneumoseg.doctor.images import FilmFacts
+from pneumoseg.doctor.origin import TraceFigure
 from pneumoseg.metrics import CONFIDENCE
 
 FEWEST_FILMS = 20

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from pneumoseg import rle
-from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.mask_table import (
+from pneumoseg.doctor.mask_table import (
     area,
     check_numbers,
     intervals,
@@ -18,6 +17,7 @@ from pneumoseg.evaluation.mask_table import (
     suggested_height,
     united,
 )
+from pneumoseg.errors import DataError, UsageError
 
 
 def table_of(tmp_path: Path, *rows: str, header: str = "ImageId,EncodedPixels"):  # type: ignore[no-untyped-def]

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg import rle
-from pneumoseg.errors import RunLengthError
-from pneumoseg.evaluation.doctor_findings import DataFinding, Offender, finding, say
-from pneumoseg.evaluation.doctor_images import FilmFacts
-from pneumoseg.evaluation.mask_table import (
+from pneumoseg.doctor.findings import DataFinding, Offender, finding, say
+from pneumoseg.doctor.images import FilmFacts
+from pneumoseg.doctor.mask_table import (
     MaskRow,
     MaskTable,
     area,
@@ -21,7 +20,8 @@ from pneumoseg.evaluation.mask_table import (
     intervals,
     united,
 )
-from pneumoseg.evaluation.validate_rows import by_image, check_runs
+from pneumoseg.doctor.validate_rows import by_image, check_runs
+from pneumoseg.errors import RunLengthError
 from pneumoseg.postprocess import CONNECTIVITY
 
 MOSTLY = 0.5

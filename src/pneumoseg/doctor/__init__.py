@@ -1,0 +1,1 @@
+"""``pneumoseg doctor`` and ``validate``: is the data set, is the CSV in order?"""
