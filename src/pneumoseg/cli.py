@@ -63,7 +63,7 @@ COMMANDS = {
         "compare a run with the true masks",
     ),
     "certify": Command(
-        "pneumoseg.evaluation.certify:CertifySettings",
+        "pneumoseg.operating_point.certify:CertifySettings",
         "pneumoseg.commands.evaluation:certify",
         "which threshold's recall may be claimed, by patient",
     ),
@@ -88,22 +88,22 @@ COMMANDS = {
         "which labels should be read again, and why",
     ),
     "recalibrate": Command(
-        "pneumoseg.evaluation.recalibration:RecalibrateSettings",
+        "pneumoseg.operating_point.recalibration:RecalibrateSettings",
         "pneumoseg.commands.evaluation:recalibrate",
         "fit threshold and probability to about fifty local films",
     ),
     "retarget": Command(
-        "pneumoseg.evaluation.retarget:RetargetSettings",
+        "pneumoseg.operating_point.retarget:RetargetSettings",
         "pneumoseg.commands.evaluation:retarget",
         "PPV and NPV at another prevalence",
     ),
     "operating-point": Command(
-        "pneumoseg.evaluation.joint_operating_point:OperatingPointSettings",
+        "pneumoseg.operating_point.joint:OperatingPointSettings",
         "pneumoseg.commands.evaluation:operating_point",
         "choose all thresholds together, for two aims",
     ),
     "ablate": Command(
-        "pneumoseg.evaluation.ablation:AblateSettings",
+        "pneumoseg.operating_point.ablation:AblateSettings",
         "pneumoseg.commands.evaluation:ablate",
         "does the cascade pay?",
     ),

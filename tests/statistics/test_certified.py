@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.certified_simulation import (
+from pneumoseg.operating_point.certified_simulation import (
     CERTIFIED,
     FILMS_AS_UNITS,
     MEASURED,
@@ -125,7 +125,7 @@ def test_wrong_input_is_refused() -> None:
 
 def test_true_recalls_of_the_simulation_agree_with_counting() -> None:
     """The quadrature is what the guarantee is held against: check it on a million patients."""
-    from pneumoseg.evaluation.certified_simulation import draw_scores
+    from pneumoseg.operating_point.certified_simulation import draw_scores
 
     scores = draw_scores(1, 1_000_000, np.random.default_rng(5))[0]
     for threshold in (-2.0, -1.0):

@@ -12,7 +12,7 @@ from scipy import special, stats
 from pneumoseg.bundle import Bundle, CardFigure
 from pneumoseg.calibration import Calibration
 from pneumoseg.errors import BundleError, DataError, UsageError
-from pneumoseg.evaluation.retarget import RetargetSettings, retarget_rows, run_retarget
+from pneumoseg.operating_point.retarget import RetargetSettings, retarget_rows, run_retarget
 from pneumoseg.settings import PipelineConfig
 from pneumoseg.statistics.prevalence import (
     Rate,

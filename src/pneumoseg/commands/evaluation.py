@@ -23,17 +23,17 @@ if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pneumoseg.doctor.run import DoctorSettings
     from pneumoseg.doctor.validate import ValidateSettings
     from pneumoseg.evaluate import EvaluateSettings
-    from pneumoseg.evaluation.ablation import AblateSettings
     from pneumoseg.evaluation.audit_history import HistoryAuditSettings
     from pneumoseg.evaluation.audit_labels import LabelsAuditSettings
     from pneumoseg.evaluation.audit_occlusion import OcclusionAuditSettings
     from pneumoseg.evaluation.audit_page import Audit
     from pneumoseg.evaluation.audit_tube import TubeAuditSettings
-    from pneumoseg.evaluation.certify import CertifySettings
-    from pneumoseg.evaluation.joint_operating_point import OperatingPointSettings
-    from pneumoseg.evaluation.recalibration import RecalibrateSettings
-    from pneumoseg.evaluation.retarget import RetargetSettings
     from pneumoseg.metrics import Figure
+    from pneumoseg.operating_point.ablation import AblateSettings
+    from pneumoseg.operating_point.certify import CertifySettings
+    from pneumoseg.operating_point.joint import OperatingPointSettings
+    from pneumoseg.operating_point.recalibration import RecalibrateSettings
+    from pneumoseg.operating_point.retarget import RetargetSettings
 
 
 def evaluate(settings: EvaluateSettings) -> int:
@@ -50,7 +50,7 @@ def evaluate(settings: EvaluateSettings) -> int:
 
 def certify(settings: CertifySettings) -> int:
     """Say which recall may be claimed, and count how often such a claim fails."""
-    from pneumoseg.evaluation.certify import run_certify
+    from pneumoseg.operating_point.certify import run_certify
 
     done = run_certify(settings)
     if done.chosen is not None and done.judged is not None:
@@ -77,7 +77,7 @@ def certify(settings: CertifySettings) -> int:
 
 def operating_point(settings: OperatingPointSettings) -> int:
     """Show the operating point chosen for each aim, and what it is worth on films it never saw."""
-    from pneumoseg.evaluation.joint_operating_point import run_operating_point
+    from pneumoseg.operating_point.joint import run_operating_point
 
     with errors.status("loading") as status:
         done = run_operating_point(
@@ -105,7 +105,7 @@ def operating_point(settings: OperatingPointSettings) -> int:
 
 def ablate(settings: AblateSettings) -> int:
     """Say whether the cascade pays."""
-    from pneumoseg.evaluation.ablation import AIMED_AT, FALSE_OUTLINES, run_ablate
+    from pneumoseg.operating_point.ablation import AIMED_AT, FALSE_OUTLINES, run_ablate
 
     with errors.status("loading") as status:
         done = run_ablate(
@@ -182,7 +182,7 @@ def audit_labels(settings: LabelsAuditSettings) -> int:
 
 def recalibrate(settings: RecalibrateSettings) -> int:
     """Fit a bundle to local films and say what may be claimed."""
-    from pneumoseg.evaluation.recalibration import run_recalibrate
+    from pneumoseg.operating_point.recalibration import run_recalibrate
 
     with _counting("asking the classifier") as films:
         done = run_recalibrate(settings, films)
@@ -191,7 +191,7 @@ def recalibrate(settings: RecalibrateSettings) -> int:
 
 def retarget(settings: RetargetSettings) -> int:
     """Show PPV and NPV at other prevalences."""
-    from pneumoseg.evaluation.retarget import retarget_rows, run_retarget
+    from pneumoseg.operating_point.retarget import retarget_rows, run_retarget
 
     done = run_retarget(settings)
     header, *cells = retarget_rows(done)

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from pneumoseg.calibration import deal_folds
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.outline_tables import OutlineTables
 from pneumoseg.metrics import CONFIDENCE
+from pneumoseg.operating_point.outline_tables import OutlineTables
 from pneumoseg.settings import TARGET_RECALL, PipelineConfig
 from pneumoseg.statistics.certified import just_below, lowest_positive
 from pneumoseg.statistics.recall_bounds import allowed_misses, fewest_positives

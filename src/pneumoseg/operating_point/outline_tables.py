@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.evaluation.scores import CascadeScores
+from pneumoseg.operating_point.scores import CascadeScores
 from pneumoseg.postprocess import CONNECTIVITY
 from pneumoseg.statistics.segmenter_search import kept_areas
 

@@ -1,7 +1,7 @@
 """``pneumoseg operating-point``: all thresholds chosen together, for two aims, and reported fairly.
 
-Every film is scored once (:mod:`pneumoseg.evaluation.scoring`); the search is nested by patient
-(:mod:`pneumoseg.evaluation.joint_search`). The figures are of films that had no part in choosing
+Every film is scored once (:mod:`pneumoseg.operating_point.scoring`); the search is nested by patient
+(:mod:`pneumoseg.operating_point.joint_search`). The figures are of films that had no part in choosing
 the point they were judged at. Masks are compared on the 512×512 grid. Writes
 ``operating_point.json``, then the picture from it; with ``--out-bundle`` also a derived bundle.
 """
@@ -19,13 +19,15 @@ import numpy as np
 from pneumoseg.bundle import Bundle, CardFigure
 from pneumoseg.errors import UsageError
 from pneumoseg.evaluation.audit_scores import check_draws
-from pneumoseg.evaluation.derived_bundle import derive_bundle
-from pneumoseg.evaluation.detectable_size import (
+from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
+from pneumoseg.operating_point.derived_bundle import derive_bundle
+from pneumoseg.operating_point.detectable_size import (
     SeenSizes,
     removed_by_size,
     removed_by_top_rule,
 )
-from pneumoseg.evaluation.joint_search import (
+from pneumoseg.operating_point.joint_picture import draw_operating_point
+from pneumoseg.operating_point.joint_search import (
     DICE_TOLERANCE,
     FOLDS,
     SEEN_DICE,
@@ -37,12 +39,10 @@ from pneumoseg.evaluation.joint_search import (
     deal,
     nested_search,
 )
-from pneumoseg.evaluation.operating_point_picture import draw_operating_point
-from pneumoseg.evaluation.out_of_fold import film_percent, outcome_figures, outcome_sizes
-from pneumoseg.evaluation.outline_tables import MIN_PIXELS, outline_tables
-from pneumoseg.evaluation.scores import CascadeScores
-from pneumoseg.evaluation.scoring import ScoreSettings, score_films
-from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
+from pneumoseg.operating_point.out_of_fold import film_percent, outcome_figures, outcome_sizes
+from pneumoseg.operating_point.outline_tables import MIN_PIXELS, outline_tables
+from pneumoseg.operating_point.scores import CascadeScores
+from pneumoseg.operating_point.scoring import ScoreSettings, score_films
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE
 from pneumoseg.settings import TARGET_RECALL, PipelineConfig

@@ -12,9 +12,9 @@ from scipy import special
 
 from pneumoseg.bundle import load_bundle
 from pneumoseg.errors import BundleError, DataError, UsageError
-from pneumoseg.evaluation.local_labels import LocalFilms, read_labels, read_local_films
-from pneumoseg.evaluation.recalibration import RecalibrateSettings, run_recalibrate
-from pneumoseg.evaluation.recalibration_fit import (
+from pneumoseg.operating_point.local_labels import LocalFilms, read_labels, read_local_films
+from pneumoseg.operating_point.recalibration import RecalibrateSettings, run_recalibrate
+from pneumoseg.operating_point.recalibration_fit import (
     LocalScores,
     cross_validate,
     fit_shrunk,

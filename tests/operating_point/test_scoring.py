@@ -10,8 +10,8 @@ import pytest
 from cascade_films import SIZE, square, write_films
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.scores import FILMS, MAPS, SCORES, TRUTHS, open_scores
-from pneumoseg.evaluation.scoring import ScoreSettings, score_films
+from pneumoseg.operating_point.scores import FILMS, MAPS, SCORES, TRUTHS, open_scores
+from pneumoseg.operating_point.scoring import ScoreSettings, score_films
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.reading import read
 from tiny_bundle import write_tiny_bundle

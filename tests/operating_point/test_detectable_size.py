@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from pneumoseg.evaluation.detectable_size import (
+from pneumoseg.operating_point.detectable_size import (
     removed_by_size,
     removed_by_top_rule,
     seen_sizes,

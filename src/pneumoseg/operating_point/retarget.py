@@ -17,7 +17,7 @@ import numpy as np
 
 from pneumoseg.bundle import Bundle, CardFigure, load_bundle
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.derived_bundle import derive_bundle, refuse_folder
+from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
 from pneumoseg.plots import ACCENT, DPI, INK, SECOND, new_sheet
 from pneumoseg.statistics.prevalence import (
     AtPrevalence,

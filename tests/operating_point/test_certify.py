@@ -9,7 +9,7 @@ import pytest
 
 from pneumoseg.cli import main
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.certify import CertifySettings, run_certify
+from pneumoseg.operating_point.certify import CertifySettings, run_certify
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from pneumoseg.bundle import Bundle, CardFigure, load_bundle
 from pneumoseg.calibration import Calibration
 from pneumoseg.errors import BundleError, UsageError
-from pneumoseg.evaluation.derived_bundle import derive_bundle
+from pneumoseg.operating_point.derived_bundle import derive_bundle
 from pneumoseg.settings import PipelineConfig
 from tiny_bundle import write_tiny_bundle
 

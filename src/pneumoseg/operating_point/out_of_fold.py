@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.evaluation.audit_scores import Measure
-from pneumoseg.evaluation.detectable_size import SeenSizes, seen_sizes
-from pneumoseg.evaluation.joint_search import Films, Outcome
-from pneumoseg.evaluation.scores import CascadeScores
 from pneumoseg.metrics import Figure
+from pneumoseg.operating_point.detectable_size import SeenSizes, seen_sizes
+from pneumoseg.operating_point.joint_search import Films, Outcome
+from pneumoseg.operating_point.scores import CascadeScores
 
 
 def film_percent(scores: CascadeScores, grid_area: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.joint_search import (
+from pneumoseg.operating_point.joint_search import (
     NO_GATE,
     Aim,
     Constraint,
@@ -20,7 +20,7 @@ from pneumoseg.evaluation.joint_search import (
     gate_threshold,
     nested_search,
 )
-from pneumoseg.evaluation.outline_tables import OutlineTables
+from pneumoseg.operating_point.outline_tables import OutlineTables
 
 MEASURED = Constraint(certified=False)
 

@@ -1,6 +1,6 @@
 """``pneumoseg recalibrate``: a bundle fitted to a site from about fifty labelled films of its own.
 
-Probability and threshold are fitted (:mod:`pneumoseg.evaluation.recalibration_fit`); the ranking
+Probability and threshold are fitted (:mod:`pneumoseg.operating_point.recalibration_fit`); the ranking
 stays the parent's, so the AUROC needs no refitting. What is said of the fitted probability and
 threshold is cross-validated by patient: no film is judged by numbers that it helped to fit. What is
 claimed of the recall is a bound that holds however few the films are.
@@ -25,9 +25,10 @@ from pneumoseg.evaluation.audit_scores import (
     StageOne,
     check_draws,
 )
-from pneumoseg.evaluation.derived_bundle import derive_bundle, refuse_folder
-from pneumoseg.evaluation.local_labels import LocalFilms, read_local_films
-from pneumoseg.evaluation.recalibration_fit import (
+from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
+from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
+from pneumoseg.operating_point.local_labels import LocalFilms, read_local_films
+from pneumoseg.operating_point.recalibration_fit import (
     SHIFT_PRIOR,
     SLOPE_PRIOR,
     Flags,
@@ -39,7 +40,6 @@ from pneumoseg.evaluation.recalibration_fit import (
     log_odds,
     refuse_too_few,
 )
-from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
 from pneumoseg.preprocess import to_grid
 from pneumoseg.settings import TARGET_RECALL
 from pneumoseg.statistics.certified import (

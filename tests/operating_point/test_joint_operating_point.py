@@ -13,7 +13,8 @@ from cascade_films import many_films, write_films
 
 from pneumoseg.cli import main
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.ablation import (
+from pneumoseg.metrics import Figure
+from pneumoseg.operating_point.ablation import (
     ALWAYS,
     CASCADE,
     SOFT,
@@ -24,14 +25,13 @@ from pneumoseg.evaluation.ablation import (
     run_ablate,
     verdict,
 )
-from pneumoseg.evaluation.joint_operating_point import (
+from pneumoseg.operating_point.joint import (
     OperatingPointSettings,
     run_operating_point,
     scored_films,
 )
-from pneumoseg.evaluation.joint_search import Aim, apply_choice, deal, nested_search
-from pneumoseg.evaluation.outline_tables import outline_tables
-from pneumoseg.metrics import Figure
+from pneumoseg.operating_point.joint_search import Aim, apply_choice, deal, nested_search
+from pneumoseg.operating_point.outline_tables import outline_tables
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.reading import read
 from tiny_bundle import write_tiny_bundle

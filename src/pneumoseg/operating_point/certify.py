@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from pneumoseg import rle
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.certified_simulation import (
+from pneumoseg.evaluation.labelled_films import check_conditions, ids_meeting
+from pneumoseg.evaluation_cases import one_operating_point, with_truth
+from pneumoseg.metrics import CONFIDENCE
+from pneumoseg.operating_point.certified_simulation import (
     CERTIFIED,
     FILMS_AS_UNITS,
     Shortfall,
     as_json,
     simulate_certificate,
 )
-from pneumoseg.evaluation.labelled_films import check_conditions, ids_meeting
-from pneumoseg.evaluation_cases import one_operating_point, with_truth
-from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 from pneumoseg.reading.predictions import read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table

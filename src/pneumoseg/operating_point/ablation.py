@@ -8,7 +8,7 @@
   that the film is positive and the pixel inside.
 
 Each way gets its own best thresholds from the same inner folds, for the same aim, and is judged on
-the same outer folds (:mod:`pneumoseg.evaluation.joint_search`). Differences from the cascade are
+the same outer folds (:mod:`pneumoseg.operating_point.joint_search`). Differences from the cascade are
 paired: every resample of patients is judged in both ways. The cost is what the stages took here.
 """
 
@@ -25,10 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.errors import UsageError
-from pneumoseg.evaluation.ablation_picture import draw_ablation
 from pneumoseg.evaluation.audit_scores import Measure
-from pneumoseg.evaluation.joint_operating_point import Progress, SearchSettings, scored_films
-from pneumoseg.evaluation.joint_search import (
+from pneumoseg.metrics import Figure
+from pneumoseg.operating_point.ablation_picture import draw_ablation
+from pneumoseg.operating_point.joint import Progress, SearchSettings, scored_films
+from pneumoseg.operating_point.joint_search import (
     NO_GATE,
     Aim,
     Films,
@@ -38,9 +39,8 @@ from pneumoseg.evaluation.joint_search import (
     deal,
     nested_search,
 )
-from pneumoseg.evaluation.outline_tables import outline_tables
-from pneumoseg.evaluation.scores import CascadeScores
-from pneumoseg.metrics import Figure
+from pneumoseg.operating_point.outline_tables import outline_tables
+from pneumoseg.operating_point.scores import CascadeScores
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE
 from pneumoseg.storage.whole_file import whole_file

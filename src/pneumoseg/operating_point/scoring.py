@@ -1,7 +1,7 @@
 """Both networks run once on every labelled film.
 
 Stage two runs on every film, suspected or not, so that any operating point can be tried afterwards
-without a network. What they said is kept (:mod:`pneumoseg.evaluation.scores`) under a name that
+without a network. What they said is kept (:mod:`pneumoseg.operating_point.scores`) under a name that
 stands for the weights and the films; a run that was killed goes on after the last whole film.
 """
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pneumoseg import postprocess
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.labelled_films import FilmSet, LabelledFilm, read_labelled_films
-from pneumoseg.evaluation.scores import (
+from pneumoseg.operating_point.scores import (
     FILMS,
     MAPS,
     SCORES,

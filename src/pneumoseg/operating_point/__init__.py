@@ -1,0 +1,1 @@
+"""Thresholds: which to choose, what may be claimed of them, and what they cost."""
