@@ -68,22 +68,22 @@ COMMANDS = {
         "which threshold's recall may be claimed, by patient",
     ),
     "audit tube": Command(
-        "pneumoseg.evaluation.audit_tube:TubeAuditSettings",
+        "pneumoseg.audits.tube:TubeAuditSettings",
         "pneumoseg.commands.evaluation:audit_tube",
         "does the classifier take the chest tube for the disease?",
     ),
     "audit occlusion": Command(
-        "pneumoseg.evaluation.audit_occlusion:OcclusionAuditSettings",
+        "pneumoseg.audits.occlusion:OcclusionAuditSettings",
         "pneumoseg.commands.evaluation:audit_occlusion",
         "does it look at the disease, or at borders and markers?",
     ),
     "audit history": Command(
-        "pneumoseg.evaluation.audit_history:HistoryAuditSettings",
+        "pneumoseg.audits.history:HistoryAuditSettings",
         "pneumoseg.commands.evaluation:audit_history",
         "does it read how often a film was compressed?",
     ),
     "audit labels": Command(
-        "pneumoseg.evaluation.audit_labels:LabelsAuditSettings",
+        "pneumoseg.audits.labels:LabelsAuditSettings",
         "pneumoseg.commands.evaluation:audit_labels",
         "which labels should be read again, and why",
     ),

@@ -20,14 +20,14 @@ from pneumoseg.commands.terminal import (
 if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pathlib import Path
 
+    from pneumoseg.audits.history import HistoryAuditSettings
+    from pneumoseg.audits.labels import LabelsAuditSettings
+    from pneumoseg.audits.occlusion import OcclusionAuditSettings
+    from pneumoseg.audits.page import Audit
+    from pneumoseg.audits.tube import TubeAuditSettings
     from pneumoseg.doctor.run import DoctorSettings
     from pneumoseg.doctor.validate import ValidateSettings
     from pneumoseg.evaluate import EvaluateSettings
-    from pneumoseg.evaluation.audit_history import HistoryAuditSettings
-    from pneumoseg.evaluation.audit_labels import LabelsAuditSettings
-    from pneumoseg.evaluation.audit_occlusion import OcclusionAuditSettings
-    from pneumoseg.evaluation.audit_page import Audit
-    from pneumoseg.evaluation.audit_tube import TubeAuditSettings
     from pneumoseg.metrics import Figure
     from pneumoseg.operating_point.ablation import AblateSettings
     from pneumoseg.operating_point.certify import CertifySettings
@@ -141,8 +141,8 @@ def _with_interval(figure: Figure) -> str:
 
 def audit_tube(settings: TubeAuditSettings) -> int:
     """Say what chest tubes do to the classifier's answer."""
-    from pneumoseg.evaluation.audit_page import write_audit
-    from pneumoseg.evaluation.audit_tube import run_tube_audit
+    from pneumoseg.audits.page import write_audit
+    from pneumoseg.audits.tube import run_tube_audit
 
     with _counting("asking the classifier") as films:
         audit = run_tube_audit(settings, films)
@@ -151,8 +151,8 @@ def audit_tube(settings: TubeAuditSettings) -> int:
 
 def audit_occlusion(settings: OcclusionAuditSettings) -> int:
     """Say where the classifier looks."""
-    from pneumoseg.evaluation.audit_occlusion import run_occlusion_audit
-    from pneumoseg.evaluation.audit_page import write_audit
+    from pneumoseg.audits.occlusion import run_occlusion_audit
+    from pneumoseg.audits.page import write_audit
 
     with _counting("asking the classifier") as films:
         audit = run_occlusion_audit(settings, films)
@@ -161,8 +161,8 @@ def audit_occlusion(settings: OcclusionAuditSettings) -> int:
 
 def audit_history(settings: HistoryAuditSettings) -> int:
     """Say whether the classifier reads a film's history."""
-    from pneumoseg.evaluation.audit_history import run_history_audit
-    from pneumoseg.evaluation.audit_page import write_audit
+    from pneumoseg.audits.history import run_history_audit
+    from pneumoseg.audits.page import write_audit
 
     with _counting("asking the classifier") as films:
         audit = run_history_audit(settings, films)
@@ -171,8 +171,8 @@ def audit_history(settings: HistoryAuditSettings) -> int:
 
 def audit_labels(settings: LabelsAuditSettings) -> int:
     """Say where labels disagree, and list what to read again."""
-    from pneumoseg.evaluation.audit_labels import run_labels_audit, write_reread
-    from pneumoseg.evaluation.audit_page import write_audit
+    from pneumoseg.audits.labels import run_labels_audit, write_reread
+    from pneumoseg.audits.page import write_audit
 
     with _counting("asking the classifier") as films:
         audit, rows = run_labels_audit(settings, films)
@@ -265,7 +265,7 @@ def validate(settings: ValidateSettings) -> int:
 
 def _show_audit(audit: Audit, paths: Sequence[Path]) -> int:
     """Figures as a table, what they say, and where they were written."""
-    from pneumoseg.evaluation.audit_page import audit_rows
+    from pneumoseg.audits.page import audit_rows
 
     header, *cells = audit_rows(audit)
     console.print(text_table(header, cells))

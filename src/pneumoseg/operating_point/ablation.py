@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumoseg.audits.scores import Measure
 from pneumoseg.errors import UsageError
-from pneumoseg.evaluation.audit_scores import Measure
 from pneumoseg.metrics import Figure
 from pneumoseg.operating_point.ablation_picture import draw_ablation
 from pneumoseg.operating_point.joint import Progress, SearchSettings, scored_films

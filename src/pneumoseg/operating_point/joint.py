@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from pneumoseg.audits.scores import check_draws
 from pneumoseg.bundle import Bundle, CardFigure
 from pneumoseg.errors import UsageError
-from pneumoseg.evaluation.audit_scores import check_draws
 from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
 from pneumoseg.operating_point.derived_bundle import derive_bundle
 from pneumoseg.operating_point.detectable_size import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.evaluation.audit_scores import Measure
+from pneumoseg.audits.scores import Measure
 from pneumoseg.metrics import Figure
 from pneumoseg.operating_point.detectable_size import SeenSizes, seen_sizes
 from pneumoseg.operating_point.joint_search import Films, Outcome

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumoseg.bundle import Bundle, CardFigure
-from pneumoseg.calibration import LOG_LOSS_FLOOR
-from pneumoseg.errors import UsageError
-from pneumoseg.evaluation.audit_page import Audit, Panel, said, write_audit
-from pneumoseg.evaluation.audit_scores import (
+from pneumoseg.audits.page import Audit, Panel, said, write_audit
+from pneumoseg.audits.scores import (
     LARGEST_BATCH,
     Measure,
     Progress,
     StageOne,
     check_draws,
 )
+from pneumoseg.bundle import Bundle, CardFigure
+from pneumoseg.calibration import LOG_LOSS_FLOOR
+from pneumoseg.errors import UsageError
 from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
 from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
 from pneumoseg.operating_point.local_labels import LocalFilms, read_local_films

@@ -14,8 +14,7 @@ from zlib import crc32
 import cv2
 import numpy as np
 
-from pneumoseg.errors import UsageError
-from pneumoseg.evaluation.audit_occlusion_regions import (
+from pneumoseg.audits.occlusion_regions import (
     Grid,
     Region,
     border,
@@ -25,8 +24,8 @@ from pneumoseg.evaluation.audit_occlusion_regions import (
     lung_fields,
     places_elsewhere,
 )
-from pneumoseg.evaluation.audit_page import CHANCE, Audit, Panel, said
-from pneumoseg.evaluation.audit_scores import (
+from pneumoseg.audits.page import CHANCE, Audit, Panel, said
+from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
     Measure,
@@ -36,6 +35,7 @@ from pneumoseg.evaluation.audit_scores import (
     measure,
     score_films,
 )
+from pneumoseg.errors import UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.preprocess import mask_to_grid, to_grid
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from audit_films import dim_film, film_arguments, write_films
 
-from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.audit_page import Audit, Panel, audit_rows, write_audit
-from pneumoseg.evaluation.audit_scores import (
+from pneumoseg.audits.page import Audit, Panel, audit_rows, write_audit
+from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
     Measure,
     StageOne,
     score_films,
 )
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.preprocess import to_grid
 from tiny_bundle import write_tiny_bundle

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.audit_page import CHANCE, Audit, Panel, said
-from pneumoseg.evaluation.audit_scores import (
+from pneumoseg.audits.page import CHANCE, Audit, Panel, said
+from pneumoseg.audits.scores import (
     ORIGINAL,
     Measure,
     Progress,
@@ -26,12 +25,13 @@ from pneumoseg.evaluation.audit_scores import (
     measure,
     score_films,
 )
-from pneumoseg.evaluation.audit_tube_films import (
+from pneumoseg.audits.tube_films import (
     WITH_TUBE,
     Painter,
     phantom_films,
     phantom_with_tube,
 )
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.labelled_films import FilmSet, read_labelled_films
 from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
 from pneumoseg.phantom.distractors import CHEST_TUBE

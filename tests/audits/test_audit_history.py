@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from audit_films import SIDE, film_arguments, write_films
 
-from pneumoseg.errors import UsageError
-from pneumoseg.evaluation import audit_history
-from pneumoseg.evaluation.audit_history import (
+from pneumoseg.audits import history
+from pneumoseg.audits.history import (
     HistoryAuditSettings,
     at_side,
     compress,
     resize,
     run_history_audit,
 )
+from pneumoseg.errors import UsageError
 from pneumoseg.metrics import Figure
 from tiny_bundle import write_tiny_bundle
 
@@ -52,7 +52,7 @@ def told(value: float, low: float | None, high: float | None) -> Figure:
     ],
 )
 def test_the_verdict_follows_the_interval(figure: Figure, said: str) -> None:
-    assert said in audit_history._verdict(figure)
+    assert said in history._verdict(figure)
 
 
 def test_the_control_sees_what_a_brightness_reader_does_not(tmp_path: Path) -> None:

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from audit_films import dim_film, film_arguments, write_films
 
-from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.audit_scores import ORIGINAL, Measure, Scores
-from pneumoseg.evaluation.audit_tube import (
+from pneumoseg.audits.scores import ORIGINAL, Measure, Scores
+from pneumoseg.audits.tube import (
     TubeAuditSettings,
     drain_panels,
     read_drains,
     run_tube_audit,
 )
-from pneumoseg.evaluation.audit_tube_films import (
+from pneumoseg.audits.tube_films import (
     BRIGHTNESS_PER_MM,
     WITH_TUBE,
     paint,
@@ -24,6 +23,7 @@ from pneumoseg.evaluation.audit_tube_films import (
     phantom_with_tube,
     water_on,
 )
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.phantom.distractors import CHEST_TUBE, ECG_LEADS
 from pneumoseg.preprocess import to_grid
 from pneumoseg.study import Image, Source, Units

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from audit_films import dim_film, film_arguments, write_films
 
-from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.audit_labels import (
+from pneumoseg.audits.labels import (
     LabelsAuditSettings,
     kappa,
     parse_source,
@@ -19,7 +18,8 @@ from pneumoseg.evaluation.audit_labels import (
     run_labels_audit,
     write_reread,
 )
-from pneumoseg.evaluation.audit_scores import ORIGINAL, Scores
+from pneumoseg.audits.scores import ORIGINAL, Scores
+from pneumoseg.errors import DataError, UsageError
 from tiny_bundle import write_tiny_bundle
 
 

@@ -16,9 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.errors import UsageError
-from pneumoseg.evaluation.audit_page import CHANCE, Audit, Panel, said
-from pneumoseg.evaluation.audit_scores import (
+from pneumoseg.audits.page import CHANCE, Audit, Panel, said
+from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
     Measure,
@@ -29,6 +28,7 @@ from pneumoseg.evaluation.audit_scores import (
     measure,
     score_films,
 )
+from pneumoseg.errors import UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.metrics import Figure
 from pneumoseg.preprocess import to_grid

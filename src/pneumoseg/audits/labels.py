@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluation.audit_page import Audit, Panel, said
-from pneumoseg.evaluation.audit_scores import (
+from pneumoseg.audits.page import Audit, Panel, said
+from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
     Films,
@@ -29,6 +28,7 @@ from pneumoseg.evaluation.audit_scores import (
     measure,
     score_films,
 )
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
 from pneumoseg.storage.whole_file import whole_file

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from audit_films import SIDE, dim_film, film_arguments, write_films
 
-from pneumoseg.errors import UsageError
-from pneumoseg.evaluation.audit_occlusion import OcclusionAuditSettings, run_occlusion_audit
-from pneumoseg.evaluation.audit_occlusion_regions import (
+from pneumoseg.audits.occlusion import OcclusionAuditSettings, run_occlusion_audit
+from pneumoseg.audits.occlusion_regions import (
     border,
     bright_text,
     corners,
@@ -19,6 +18,7 @@ from pneumoseg.evaluation.audit_occlusion_regions import (
     lung_fields,
     places_elsewhere,
 )
+from pneumoseg.errors import UsageError
 from pneumoseg.preprocess import Placement
 from tiny_bundle import write_tiny_bundle
 

@@ -1,0 +1,1 @@
+"""What the classifier looks at, and which labels should be read again."""
