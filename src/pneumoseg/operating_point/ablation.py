@@ -8,8 +8,9 @@
   that the film is positive and the pixel inside.
 
 Each way gets its own best thresholds from the same inner folds, for the same aim, and is judged on
-the same outer folds (:mod:`pneumoseg.operating_point.joint_search`). Differences from the cascade are
-paired: every resample of patients is judged in both ways. The cost is what the stages took here.
+the same outer folds (:mod:`pneumoseg.operating_point.joint_search`). Differences from the cascade
+are paired: every resample of patients is judged in both ways. The cost is what the stages took
+here.
 """
 
 from __future__ import annotations

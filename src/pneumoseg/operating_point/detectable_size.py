@@ -72,7 +72,8 @@ def seen_sizes(
 
     Args:
         area: (n,) true area of each positive film, above 0.
-        seen: (n,) bool, whether it is seen (:data:`pneumoseg.operating_point.joint_search.SEEN_DICE`).
+        seen: (n,) bool, whether it is seen
+            (:data:`pneumoseg.operating_point.joint_search.SEEN_DICE`).
         patient: (n,) whose films are resampled together.
         unit: of the area, for the report.
         rng: source of the resamples.

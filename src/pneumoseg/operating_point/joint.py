@@ -1,8 +1,8 @@
 """``pneumoseg operating-point``: all thresholds chosen together, for two aims, and reported fairly.
 
-Every film is scored once (:mod:`pneumoseg.operating_point.scoring`); the search is nested by patient
-(:mod:`pneumoseg.operating_point.joint_search`). The figures are of films that had no part in choosing
-the point they were judged at. Masks are compared on the 512×512 grid. Writes
+Every film is scored once (:mod:`pneumoseg.operating_point.scoring`); the search is nested by
+patient (:mod:`pneumoseg.operating_point.joint_search`). The figures are of films that had no part
+in choosing the point they were judged at. Masks are compared on the 512×512 grid. Writes
 ``operating_point.json``, then the picture from it; with ``--out-bundle`` also a derived bundle.
 """
 

@@ -1,9 +1,9 @@
 """``pneumoseg recalibrate``: a bundle fitted to a site from about fifty labelled films of its own.
 
-Probability and threshold are fitted (:mod:`pneumoseg.operating_point.recalibration_fit`); the ranking
-stays the parent's, so the AUROC needs no refitting. What is said of the fitted probability and
-threshold is cross-validated by patient: no film is judged by numbers that it helped to fit. What is
-claimed of the recall is a bound that holds however few the films are.
+Probability and threshold are fitted (:mod:`pneumoseg.operating_point.recalibration_fit`); the
+ranking stays the parent's, so the AUROC needs no refitting. What is said of the fitted probability
+and threshold is cross-validated by patient: no film is judged by numbers that it helped to fit.
+What is claimed of the recall is a bound that holds however few the films are.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
     maps.f16       stage two's probabilities as the network gives them, float16 (n, S, S)
     truths.bits    true masks on the 512×512 grid, one bit a pixel (n, 512 · 512 / 8)
 
-:mod:`pneumoseg.operating_point.scoring` writes it. float16 rounds a probability by at most 0.0003, which
-moves no figure that is reported.
+:mod:`pneumoseg.operating_point.scoring` writes it. float16 rounds a probability by at most 0.0003,
+which moves no figure that is reported.
 """
 
 from __future__ import annotations
