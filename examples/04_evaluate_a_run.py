@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pneumoseg.evaluate import EvaluateSettings, evaluation_rows, run_evaluate
+from pneumoseg.evaluation.run import EvaluateSettings, evaluation_rows, run_evaluate
 from pneumoseg.phantom import PhantomSettings, run_phantom
 from pneumoseg.prediction.local import PredictSettings, run_predict
 from pneumoseg.prediction.page import write_run_page

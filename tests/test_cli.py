@@ -226,7 +226,7 @@ def test_inference_loads_no_torch_and_no_matplotlib() -> None:
     loaded = _modules_after(
         "import pneumoseg.cli, pneumoseg.prediction.local, pneumoseg.demo\n"
         "from pneumoseg.commands import data, evaluation, installation, predict, training\n"
-        "import pneumoseg.pipeline_inference, pneumoseg.prediction.page, pneumoseg.evaluate\n"
+        "import pneumoseg.pipeline_inference, pneumoseg.prediction.page, pneumoseg.evaluation.run\n"
         "import pneumoseg.check, pneumoseg.reading, pneumoseg.phantom, pneumoseg.runtime\n"
         "from pneumoseg import Cascade, read"
     )

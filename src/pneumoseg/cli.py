@@ -58,7 +58,7 @@ COMMANDS = {
         positional=True,
     ),
     "evaluate": Command(
-        "pneumoseg.evaluate:EvaluateSettings",
+        "pneumoseg.evaluation.run:EvaluateSettings",
         "pneumoseg.commands.evaluation:evaluate",
         "compare a run with the true masks",
     ),

@@ -14,8 +14,8 @@ import pytest
 from report_run import write_run
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluate import EvaluateSettings, run_evaluate
 from pneumoseg.evaluation.report_pictures import draw_report
+from pneumoseg.evaluation.run import EvaluateSettings, run_evaluate
 
 PICTURES = {
     "roc_and_precision_recall.png",

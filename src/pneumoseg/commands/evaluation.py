@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pneumoseg.audits.tube import TubeAuditSettings
     from pneumoseg.doctor.run import DoctorSettings
     from pneumoseg.doctor.validate import ValidateSettings
-    from pneumoseg.evaluate import EvaluateSettings
+    from pneumoseg.evaluation.run import EvaluateSettings
     from pneumoseg.metrics import Figure
     from pneumoseg.operating_point.ablation import AblateSettings
     from pneumoseg.operating_point.certify import CertifySettings
@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
 
 def evaluate(settings: EvaluateSettings) -> int:
     """Compare a run with the true masks."""
-    from pneumoseg.evaluate import evaluation_rows, run_evaluate
+    from pneumoseg.evaluation.run import evaluation_rows, run_evaluate
 
     with errors.status("comparing"):
         evaluation = run_evaluate(settings)

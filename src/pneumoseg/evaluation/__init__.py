@@ -1,1 +1,1 @@
-"""Telling the truth about a pneumothorax model: data, figures, claims, audits."""
+"""``pneumoseg evaluate``: a run against the truth, and the report of it."""

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from pneumoseg import rle
 from pneumoseg.errors import DataError, UsageError
+from pneumoseg.evaluation.cases import one_operating_point, with_truth
 from pneumoseg.evaluation.labelled_films import check_conditions, ids_meeting
-from pneumoseg.evaluation_cases import one_operating_point, with_truth
 from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.operating_point.certified_simulation import (
     CERTIFIED,

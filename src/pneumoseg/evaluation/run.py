@@ -15,6 +15,7 @@ from typing import Any
 
 from pneumoseg import metrics, plots
 from pneumoseg.errors import UsageError
+from pneumoseg.evaluation.cases import one_operating_point, volumes_of, with_truth
 from pneumoseg.evaluation.measured_films import Cases, measure_cases
 from pneumoseg.evaluation.report import (
     REPORT_FILE,
@@ -24,7 +25,6 @@ from pneumoseg.evaluation.report import (
     write_report,
 )
 from pneumoseg.evaluation.report_figures import main_figures, measure
-from pneumoseg.evaluation_cases import one_operating_point, volumes_of, with_truth
 from pneumoseg.metrics import ConfusionMatrix, Figure
 from pneumoseg.reading.predictions import count_failures, read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table

@@ -8,7 +8,7 @@ import pytest
 
 from pneumoseg import rle
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.evaluate import EvaluateSettings, evaluation_rows, run_evaluate
+from pneumoseg.evaluation.run import EvaluateSettings, evaluation_rows, run_evaluate
 
 SHAPE = (8, 6)
 

@@ -12,7 +12,7 @@ from hand_volumes import hand_hu
 
 from pneumoseg import rle
 from pneumoseg.errors import DataError
-from pneumoseg.evaluate import EvaluateSettings, run_evaluate
+from pneumoseg.evaluation.run import EvaluateSettings, run_evaluate
 from pneumoseg.prediction.local import PredictSettings, run_predict
 from pneumoseg.reading.predictions import read_predictions
 from tiny_bundle import write_tiny_ct_bundle
