@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg import metrics, preprocess
-from pneumoseg.bench.machine import this_machine
-from pneumoseg.bench.timing import Timing, time_in_turn
 from pneumoseg.bundle import Bundle
 from pneumoseg.dataset.cache import Cache
+from pneumoseg.installation.bench.machine import this_machine
+from pneumoseg.installation.bench.timing import Timing, time_in_turn
 from pneumoseg.pipeline_inference import Cascade, Film
 from pneumoseg.study import Source
 

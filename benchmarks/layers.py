@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from pneumoseg.bench.machine import this_machine
 from pneumoseg.bundle import load_bundle
+from pneumoseg.installation.bench.machine import this_machine
 from pneumoseg.runtime import load_network
 
 RESULT = Path(__file__).parent / "results" / "layers.json"

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from pneumoseg.bench.machine import this_machine
 from pneumoseg.errors import InputError
+from pneumoseg.installation.bench.machine import this_machine
 from pneumoseg.metrics import dice
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.reading import read, walk

@@ -35,8 +35,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pneumoseg.bench.machine import this_machine
 from pneumoseg.bundle import load_bundle
+from pneumoseg.installation.bench.machine import this_machine
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "predict.json"

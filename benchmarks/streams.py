@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.bench.machine import this_machine
-from pneumoseg.bench.timing import Timing, time_in_turn
 from pneumoseg.bundle import load_bundle
+from pneumoseg.installation.bench.machine import this_machine
+from pneumoseg.installation.bench.timing import Timing, time_in_turn
 from pneumoseg.runtime import Network, load_network
 from pneumoseg.runtime.choice import available_cores
 

@@ -15,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 
-from pneumoseg.bench.result import Bench, read_bench
+from pneumoseg.installation.bench.result import Bench, read_bench
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"

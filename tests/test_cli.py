@@ -224,10 +224,11 @@ def test_help_comes_at_once() -> None:
 def test_inference_loads_no_torch_and_no_matplotlib() -> None:
     """The inference package is installed without torch: one stray import would break it."""
     loaded = _modules_after(
-        "import pneumoseg.cli, pneumoseg.prediction.local, pneumoseg.demo\n"
+        "import pneumoseg.cli, pneumoseg.prediction.local, pneumoseg.installation.demo\n"
         "from pneumoseg.commands import data, evaluation, installation, predict, training\n"
         "import pneumoseg.pipeline_inference, pneumoseg.prediction.page, pneumoseg.evaluation.run\n"
-        "import pneumoseg.check, pneumoseg.reading, pneumoseg.phantom, pneumoseg.runtime\n"
+        "import pneumoseg.installation.check, pneumoseg.reading, pneumoseg.phantom\n"
+        "import pneumoseg.runtime\n"
         "from pneumoseg import Cascade, read"
     )
     assert "numpy" in loaded

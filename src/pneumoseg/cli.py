@@ -41,7 +41,7 @@ class Command:
 
 COMMANDS = {
     "demo": Command(
-        "pneumoseg.demo:DemoSettings",
+        "pneumoseg.installation.demo:DemoSettings",
         "pneumoseg.commands.installation:demo",
         "twelve phantom studies, outlined, on one page",
     ),
@@ -120,12 +120,12 @@ COMMANDS = {
         positional=True,
     ),
     "check": Command(
-        "pneumoseg.check:CheckSettings",
+        "pneumoseg.installation.check:CheckSettings",
         "pneumoseg.commands.installation:check",
         "does this installation answer as recorded?",
     ),
     "bench": Command(
-        "pneumoseg.bench.settings:BenchSettings",
+        "pneumoseg.installation.bench.settings:BenchSettings",
         "pneumoseg.commands.installation:bench",
         "what both stages cost here, and when the cascade pays",
     ),

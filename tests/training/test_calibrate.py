@@ -16,12 +16,13 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
-from pneumoseg import check, rle
+from pneumoseg import rle
 from pneumoseg.bundle import load_bundle
-from pneumoseg.check import read_record
 from pneumoseg.dataset.cache import Cache
 from pneumoseg.dataset.prepare.run import PrepareSettings, SourceSettings, prepare
 from pneumoseg.errors import DataError, UsageError
+from pneumoseg.installation import check
+from pneumoseg.installation.check import read_record
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import to_tensor
 from pneumoseg.reading import read

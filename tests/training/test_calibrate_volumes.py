@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from pneumoseg import check
 from pneumoseg.bundle import load_bundle
 from pneumoseg.ct.inference import VolumeCascade
 from pneumoseg.dataset.cache import Cache
@@ -18,6 +17,7 @@ from pneumoseg.dataset.prepare.run import PrepareSettings, prepare
 from pneumoseg.dataset.prepare.volumes import VolumeSourceSettings
 from pneumoseg.dataset.splits import Fractions
 from pneumoseg.errors import DataError
+from pneumoseg.installation import check
 from pneumoseg.preprocess import Window
 from pneumoseg.reading.volumes import find_volumes, open_volume
 from pneumoseg.statistics.segmenter_search import MIN_PIXELS_CHOICES, THRESHOLDS

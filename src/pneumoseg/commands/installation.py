@@ -14,16 +14,16 @@ from pneumoseg.commands.terminal import (
 )
 
 if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
-    from pneumoseg.bench.break_even import BreakEven
-    from pneumoseg.bench.result import Bench
-    from pneumoseg.bench.settings import BenchSettings
-    from pneumoseg.check import CheckSettings
-    from pneumoseg.demo import DemoSettings
+    from pneumoseg.installation.bench.break_even import BreakEven
+    from pneumoseg.installation.bench.result import Bench
+    from pneumoseg.installation.bench.settings import BenchSettings
+    from pneumoseg.installation.check import CheckSettings
+    from pneumoseg.installation.demo import DemoSettings
 
 
 def demo(settings: DemoSettings) -> int:
     """Run the demonstration and print its table."""
-    from pneumoseg.demo import run_demo
+    from pneumoseg.installation.demo import run_demo
 
     with (
         progress_bar("making phantom studies") as phantoms,
@@ -63,7 +63,7 @@ def demo(settings: DemoSettings) -> int:
 
 def check(settings: CheckSettings) -> int:
     """Hold this installation against the bundle's record."""
-    from pneumoseg.check import run_check
+    from pneumoseg.installation.check import run_check
 
     with progress_bar("checking") as bar:
         report = run_check(settings, on_progress=bar)
@@ -86,7 +86,7 @@ def check(settings: CheckSettings) -> int:
 
 def bench(settings: BenchSettings) -> int:
     """Measure both stages here and say when the cascade pays."""
-    from pneumoseg.bench.run import run_bench
+    from pneumoseg.installation.bench.run import run_bench
 
     with progress_bar("making phantoms") as phantoms, progress_bar("measuring, seconds") as seconds:
         done = run_bench(settings, on_phantom=phantoms, on_progress=seconds)

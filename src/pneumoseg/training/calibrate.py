@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pneumoseg.bundle import Bundle, Card, CardFigure, Digests, Training, write_bundle
-from pneumoseg.check import record_check
 from pneumoseg.dataset.cache import Cache
 from pneumoseg.dataset.labelled_volumes import volumes_of
 from pneumoseg.errors import UsageError
+from pneumoseg.installation.check import record_check
 from pneumoseg.settings import TARGET_RECALL
 from pneumoseg.study import Modality
 from pneumoseg.training import calibrate_films, calibrate_volumes, measure_films, measure_volumes

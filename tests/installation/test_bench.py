@@ -10,10 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from pneumoseg.bench.break_even import break_even, break_even_rate, pass_rate, savings
-from pneumoseg.bench.machine import Machine, this_machine
-from pneumoseg.bench.picture import draw_bench
-from pneumoseg.bench.result import (
+from pneumoseg.bundle import CardFigure
+from pneumoseg.commands.installation import bench as bench_command
+from pneumoseg.errors import BundleError, DataError, UsageError
+from pneumoseg.installation.bench.break_even import break_even, break_even_rate, pass_rate, savings
+from pneumoseg.installation.bench.machine import Machine, this_machine
+from pneumoseg.installation.bench.picture import draw_bench
+from pneumoseg.installation.bench.result import (
     OUTLINING,
     READING,
     STAGE_ONE,
@@ -25,12 +28,9 @@ from pneumoseg.bench.result import (
     from_document,
     read_bench,
 )
-from pneumoseg.bench.run import BENCH_FILE, BENCH_PICTURE, run_bench
-from pneumoseg.bench.settings import BenchSettings
-from pneumoseg.bench.timing import FEWEST_REPEATS, Timing, time_in_turn
-from pneumoseg.bundle import CardFigure
-from pneumoseg.commands.installation import bench as bench_command
-from pneumoseg.errors import BundleError, DataError, UsageError
+from pneumoseg.installation.bench.run import BENCH_FILE, BENCH_PICTURE, run_bench
+from pneumoseg.installation.bench.settings import BenchSettings
+from pneumoseg.installation.bench.timing import FEWEST_REPEATS, Timing, time_in_turn
 from pneumoseg.statistics.prevalence import Rate
 from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pneumoseg.bench.timing import Timing
+from pneumoseg.installation.bench.timing import Timing
 from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.statistics.prevalence import Rate
 

@@ -7,7 +7,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pneumoseg.bench.result import OUTLINING, READING, STAGE_ONE, STAGE_TWO
+from pneumoseg.installation.bench.result import OUTLINING, READING, STAGE_ONE, STAGE_TWO
 from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 
 if TYPE_CHECKING:

@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.bench.break_even import Saving, break_even, savings
-from pneumoseg.bench.machine import this_machine
-from pneumoseg.bench.picture import draw_bench
-from pneumoseg.bench.result import (
+from pneumoseg.bundle import Card, CardFigure
+from pneumoseg.errors import InputError, UsageError
+from pneumoseg.installation.bench.break_even import Saving, break_even, savings
+from pneumoseg.installation.bench.machine import this_machine
+from pneumoseg.installation.bench.picture import draw_bench
+from pneumoseg.installation.bench.result import (
     OUTLINING,
     READING,
     STAGE_ONE,
@@ -29,10 +31,8 @@ from pneumoseg.bench.result import (
     FilmsUsed,
     Measured,
 )
-from pneumoseg.bench.settings import SEED, BenchSettings
-from pneumoseg.bench.timing import Timing, time_in_turn
-from pneumoseg.bundle import Card, CardFigure
-from pneumoseg.errors import InputError, UsageError
+from pneumoseg.installation.bench.settings import SEED, BenchSettings
+from pneumoseg.installation.bench.timing import Timing, time_in_turn
 from pneumoseg.phantom import PhantomSettings, run_phantom
 from pneumoseg.pipeline_inference import Cascade, Film
 from pneumoseg.prediction.process import prepare_for_many_films

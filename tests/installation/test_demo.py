@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pneumoseg import check
-from pneumoseg import demo as demo_module
 from pneumoseg.cli import main
-from pneumoseg.demo import Demo, DemoSettings, run_demo
+from pneumoseg.installation import check
+from pneumoseg.installation import demo as demo_module
+from pneumoseg.installation.demo import Demo, DemoSettings, run_demo
 from pneumoseg.prediction.local import Progress
 from pneumoseg.prediction.modality import DEFAULT_BUNDLES
 from pneumoseg.study import Modality

@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pneumoseg import check
 from pneumoseg.bundle import Bundle
 from pneumoseg.calibration import Calibration
-from pneumoseg.check import CheckResult, CheckSettings, read_record, record_check, run_check
 from pneumoseg.errors import BundleError
+from pneumoseg.installation import check
+from pneumoseg.installation.check import (
+    CheckResult,
+    CheckSettings,
+    read_record,
+    record_check,
+    run_check,
+)
 from pneumoseg.phantom import PhantomFilm
 from pneumoseg.preprocess import Window
 from pneumoseg.settings import PipelineConfig

@@ -22,7 +22,7 @@ from pneumoseg.prediction.local import PredictSettings, run_predict
 from pneumoseg.settings import PipelineConfig
 from tiny_bundle import write_tiny_bundle
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def benchmark(name: str) -> ModuleType:

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumoseg.bench.break_even import BreakEven, Saving
-from pneumoseg.bench.machine import Machine
-from pneumoseg.bench.timing import Timing
 from pneumoseg.bundle import CardFigure
 from pneumoseg.errors import DataError, UsageError
+from pneumoseg.installation.bench.break_even import BreakEven, Saving
+from pneumoseg.installation.bench.machine import Machine
+from pneumoseg.installation.bench.timing import Timing
 
 READING = "reading and resizing"
 STAGE_ONE, STAGE_TWO = "stage one", "stage two"
