@@ -21,7 +21,7 @@ test: lint
 ## make test-archive  install Ray and run the tests that start a cluster, one at a time
 test-archive: $(DEV)/.installed
 	$(DEV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev,ray]'
-	$(DEV)/bin/python -m pytest tests/prediction/ray/test_archive.py
+	$(DEV)/bin/python -m pytest tests/prediction/ray_engine/test_archive.py
 
 ## make lint      style, types and layers only
 lint: $(DEV)/.installed
