@@ -10,6 +10,7 @@ from pneumoseg.preprocess import (
     Normalisation,
     Placement,
     mask_to_grid,
+    mask_to_input,
     to_grid,
     to_source_grid,
     to_tensor,
@@ -167,3 +168,12 @@ def test_bars_do_not_come_back() -> None:
 def test_a_map_that_fits_is_returned_as_it_is() -> None:
     map_ = np.random.default_rng(1).random((512, 512), dtype=np.float32)
     assert np.array_equal(to_source_grid(map_, Placement.letterbox(512, 512)), map_)
+
+
+def test_a_mask_pixel_at_the_input_is_half_covered() -> None:
+    mask = np.zeros((512, 512), dtype=np.uint8)
+    mask[0:4, 0:8] = 1  # half of the first 8×8 block: 1
+    mask[0:3, 8:16] = 1  # three eighths of the second: 0
+    small = mask_to_input(mask, 64)
+    assert small.shape == (1, 64, 64) and small.dtype == np.float32
+    assert small[0, 0, :3].tolist() == [1.0, 0.0, 0.0] and small.sum() == 1

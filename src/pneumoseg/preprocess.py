@@ -153,6 +153,16 @@ def to_tensor(
     return tensor[None]
 
 
+def mask_to_input(mask: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    """Bring a 0/1 mask of the grid to the network's size.
+
+    Returns:
+        float32 0/1 (1, size, size): 1 where at least half of the pixel is covered.
+    """
+    covered = to_tensor(mask * np.uint8(255), size, Normalisation(mean=0.0, std=1.0))
+    return (covered >= 0.5).astype(np.float32)
+
+
 def to_source_grid(probabilities: NDArray[np.float32], placement: Placement) -> NDArray[np.float32]:
     """Bring a probability map back to the film's own pixels, bilinearly.
 

@@ -32,7 +32,6 @@ from pneumoseg.training.tasks import (
     ClassifierTask,
     Films,
     SegmenterTask,
-    mask_to_input,
     sampling_weights,
 )
 from pneumoseg.training.teach import EfficientNetB3UNet, build_teacher
@@ -207,15 +206,6 @@ def test_augmentation_follows_torchs_seed(cache: Cache) -> None:
     torch.manual_seed(5)
     assert torch.equal(films[0][0], first)
     assert not torch.equal(first, second)
-
-
-def test_a_mask_pixel_at_the_input_is_half_covered() -> None:
-    mask = np.zeros((512, 512), dtype=np.uint8)
-    mask[0:4, 0:8] = 1  # half of the first 8×8 block: 1
-    mask[0:3, 8:16] = 1  # three eighths of the second: 0
-    small = mask_to_input(mask, 64)
-    assert small.shape == (1, 64, 64) and small.dtype == np.float32
-    assert small[0, 0, :3].tolist() == [1.0, 0.0, 0.0] and small.sum() == 1
 
 
 def test_a_cache_without_a_part_is_refused(tmp_path: Path) -> None:

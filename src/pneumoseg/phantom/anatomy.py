@@ -146,8 +146,7 @@ def draw_anatomy(seed: int, posture: Posture, shift: float = 0.0, bullae: bool =
     """Draw one person.
 
     Args:
-        seed: decides everything but posture, shift and bullae, so that twins with and without
-            disease share their anatomy.
+        seed: decides all else, so that twins with and without disease share their anatomy.
         posture: lying down raises the diaphragm and widens the heart.
         shift: mediastinal shift in mm, positive to the patient's left.
         bullae: whether the upper lungs have bullae.

@@ -330,11 +330,7 @@ def _learning_rate_factor(share: float, warmup: float) -> float:
 
 
 def _draw_batches(
-    films: Dataset[Any],
-    weights: torch.Tensor,
-    recipe: Recipe,
-    epoch: int,
-    accelerator: Accelerator,
+    films: Dataset[Any], weights: torch.Tensor, recipe: Recipe, epoch: int, accelerator: Accelerator
 ) -> Iterator[Any]:
     """Draw one epoch's batches by weight; the same again for the same seed and epoch."""
     generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)

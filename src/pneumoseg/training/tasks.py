@@ -18,7 +18,7 @@ from pneumoseg.dataset.cache import Cache
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.metrics import SEED_BETA
 from pneumoseg.plots import draw_confusion, draw_roc
-from pneumoseg.preprocess import Normalisation, to_tensor
+from pneumoseg.preprocess import Normalisation, mask_to_input, to_tensor
 from pneumoseg.settings import CLASSIFIER_THRESHOLD, SEGMENTER_THRESHOLD
 from pneumoseg.training.augment import AugmentSettings, augment
 from pneumoseg.training.grow import set_silu_share, use_sliding_activations
@@ -68,16 +68,6 @@ class Films(Dataset[tuple[torch.Tensor, ...]]):
         if not self.cache.outlined[row]:
             return tensor, label, torch.full_like(tensor, UNKNOWN)
         return tensor, label, torch.from_numpy(mask_to_input(mask, self.size))
-
-
-def mask_to_input(mask: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """Bring a 0/1 mask of the grid to the network's size.
-
-    Returns:
-        float32 0/1 (1, size, size): 1 where at least half of the pixel is covered.
-    """
-    covered = to_tensor(mask * np.uint8(255), size, Normalisation(mean=0.0, std=1.0))
-    return (covered >= 0.5).astype(np.float32)
 
 
 def sampling_weights(
