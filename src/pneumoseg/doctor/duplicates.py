@@ -27,6 +27,8 @@ BLOCK = 512
 PARTNERS = 10
 """Most alike later films kept for each film, so that a thousand copies stay a list one can read."""
 _FAINTEST = 0.005
+_ROUNDING = 1e-5
+"""How far a float32 matrix product may be from the correlation that decides."""
 
 SAME, MIRRORED, INVERTED = "same", "mirrored", "inverted"
 
@@ -66,8 +68,8 @@ def near_pairs(signatures: NDArray[np.float32]) -> list[Pair]:
         signatures: float32 (n, 2304) of :func:`signature`.
 
     Returns:
-        pairs with ``first < second``, most alike first. Exact copies are among them. Cost grows
-        with n², at about a second for 5,000 films; memory with n.
+        pairs with ``first < second``, most alike first, equally alike ones by their indices. Exact
+        copies are among them. Cost grows with n², at about a second for 5,000 films; memory with n.
     """
     mirrored = signatures.reshape(-1, SIDE, SIDE)[:, :, ::-1].reshape(len(signatures), -1)
     best: dict[tuple[int, int], Pair] = {}
@@ -77,7 +79,9 @@ def near_pairs(signatures: NDArray[np.float32]) -> list[Pair]:
             likeness = block @ others[start:].T  # (block, later films)
             likeness[np.tril_indices(len(block), 0, likeness.shape[1])] = 0.0
             for row, column in _strongest(np.abs(likeness)):
-                value = float(likeness[row, column])
+                value = _correlation(block[row], others[start + column])
+                if abs(value) < NEAR:
+                    continue
                 named = relation if value > 0 else INVERTED
                 pair = Pair(start + row, start + column, min(1.0, abs(value)), named)
                 known = best.get((pair.first, pair.second))
@@ -86,11 +90,21 @@ def near_pairs(signatures: NDArray[np.float32]) -> list[Pair]:
     return sorted(best.values(), key=lambda pair: (-pair.similarity, pair.first, pair.second))
 
 
+def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Of one pair, in float64 and of six digits.
+
+    A matrix product adds up in an order that depends on the block's size and on the processor; a
+    list that is sorted by its last digits would too.
+    """
+    return round(float(np.dot(first.astype(np.float64), second.astype(np.float64))), 6)
+
+
 def _strongest(likeness: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """Places above ``NEAR``, at most ``PARTNERS`` in a row."""
+    """Places about ``NEAR`` and above, at most ``PARTNERS`` in a row."""
+    nearly = NEAR - _ROUNDING
     found = []
-    for row in np.flatnonzero(likeness.max(axis=1, initial=0.0) >= NEAR):
-        columns = np.flatnonzero(likeness[row] >= NEAR)
+    for row in np.flatnonzero(likeness.max(axis=1, initial=0.0) >= nearly):
+        columns = np.flatnonzero(likeness[row] >= nearly)
         ranked = columns[np.argsort(-likeness[row, columns], kind="stable")][:PARTNERS]
         found += [(int(row), int(column)) for column in ranked]
     return found

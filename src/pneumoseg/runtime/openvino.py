@@ -126,6 +126,10 @@ def _options(device: str, precision: str, threads: int | None, streams: int) -> 
         "NUM_STREAMS": streams,
         "INFERENCE_PRECISION_HINT": precision,
     }
+    if device == "cpu":
+        # Else int8 weights make the plugin round the other factor to int8 as well, where the
+        # processor has AVX-512 or AMX and one stream keeps the weights int8: f32 would not be f32.
+        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
     if threads is not None and device == "cpu":
         options["INFERENCE_NUM_THREADS"] = threads
     return options
