@@ -7,6 +7,7 @@ import torch
 
 from pneumoseg.classifier_efficientnet_b3 import EfficientNetB3Classifier
 from pneumoseg.segmenter_convnext_tiny import ConvNeXtTinyUNet, ResidualConvBlock, ShallowBranch
+from pneumoseg.segmenter_efficientnet_b3 import UNUSED, EfficientNetB3UNet
 
 
 def _count(model: torch.nn.Module) -> int:
@@ -103,7 +104,12 @@ def test_a_block_is_residual() -> None:
 
 def test_every_parameter_learns() -> None:
     """A layer that forward leaves out would keep its random weights for ever."""
-    for model in (EfficientNetB3Classifier(), ConvNeXtTinyUNet(drop_path_rate=0.0)):
+    models = (
+        EfficientNetB3Classifier(),
+        ConvNeXtTinyUNet(drop_path_rate=0.0),
+        EfficientNetB3UNet(drop_path_rate=0.0),
+    )
+    for model in models:
         model.train()
         model(torch.randn(2, 1, 64, 64)).sum().backward()
         assert [name for name, p in model.named_parameters() if p.grad is None] == []
@@ -112,3 +118,25 @@ def test_every_parameter_learns() -> None:
 def test_the_branch_alone_has_the_channels_it_says() -> None:
     half, full = ShallowBranch((6, 4))(torch.zeros(2, 1, 8, 8))
     assert half.shape == (2, 6, 4, 4) and full.shape == (2, 4, 8, 8)
+
+
+def test_the_detector_on_the_filters_backbone() -> None:
+    """Its maps have the channels it says, and it holds nothing of the classifier's head."""
+    network = EfficientNetB3UNet().eval()
+    with torch.inference_mode():
+        logits, maps = network(torch.zeros(2, 1, 64, 64), with_features=True)
+    assert logits.shape == (2, 1, 64, 64)
+    assert [tuple(m.shape[1:]) for m in maps] == [
+        (24, 32, 32),
+        (32, 16, 16),
+        (48, 8, 8),
+        (136, 4, 4),
+        (384, 2, 2),
+    ]
+    assert not any(name.startswith(UNUSED) for name in network.state_dict())
+
+
+def test_a_classifier_becomes_the_encoder() -> None:
+    classifier = EfficientNetB3Classifier()
+    network = EfficientNetB3UNet(classifier)
+    assert network.backbone.conv_stem is classifier.backbone.conv_stem

@@ -34,7 +34,7 @@ SHIPPED_FOLDER = Path(__file__).parent / "bundles"
 """Where the bundles that come with the package lie, a folder each."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_STRIDE = 32
+STRIDE = 32
 """Both backbones halve the image five times: an input side must be a multiple of 2**5."""
 
 
@@ -126,8 +126,8 @@ class Card:
     def __post_init__(self) -> None:
         for name in ("classifier_size", "segmenter_size"):
             size = getattr(self, name)
-            if size < _STRIDE or size % _STRIDE:
-                raise BundleError(f"{name} must be a multiple of {_STRIDE}, got {size}")
+            if size < STRIDE or size % STRIDE:
+                raise BundleError(f"{name} must be a multiple of {STRIDE}, got {size}")
         if not self.name or not self.version:
             raise BundleError("a bundle needs a name and a version")
         if self.normalisation.std <= 0:

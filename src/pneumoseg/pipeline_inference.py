@@ -25,13 +25,13 @@ Everything that was learnt or measured (weights, sizes, calibration, thresholds)
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,8 @@ from pneumoseg.bundle import Bundle, load_bundle
 from pneumoseg.errors import BundleError, InputError
 from pneumoseg.preprocess import Placement
 from pneumoseg.runtime import Network, load_network
-from pneumoseg.settings import Gate, PipelineConfig
+from pneumoseg.runtime.grids import run_on_grids
+from pneumoseg.settings import OperatingPoint, PipelineConfig
 from pneumoseg.study import (
     Detection,
     Finding,
@@ -98,7 +99,7 @@ class Cascade:
     segmenter: Network
 
     @classmethod
-    def load(  # noqa: PLR0913 -- a keyword for each number of the operating point
+    def load(
         cls,
         bundle: str | Path = "cxr",
         *,
@@ -107,12 +108,7 @@ class Cascade:
         precision: str = "f32",
         threads: int | None = None,
         streams: int | None = None,
-        classifier_threshold: float | None = None,
-        segmenter_threshold: float | None = None,
-        min_pixels: int | None = None,
-        top_threshold: float | None = None,
-        top_min_pixels: int | None = None,
-        gate: Gate | None = None,
+        **numbers: Unpack[OperatingPoint],
     ) -> Cascade:
         """Load a bundle into a runtime: ``Cascade.load("cxr").predict(read("chest.dcm"))``.
 
@@ -123,12 +119,8 @@ class Cascade:
             precision: ``f32``, or ``bf16`` where runtime and device have it.
             threads: threads of each network, or None for the runtime's own choice.
             streams: films OpenVINO computes at the same time; None for one a thread, up to 4.
-            classifier_threshold: replaces the card's value, in [0, 1].
-            segmenter_threshold: replaces the card's value, in [0, 1].
-            min_pixels: replaces the card's value, pixels of the 512×512 grid; 0 keeps every lesion.
-            top_threshold: replaces the card's value, in [0, 1]; 0 switches the top rule off.
-            top_min_pixels: replaces the card's value, pixels of the 512×512 grid; 0 likewise.
-            gate: replaces the card's value: ``hard``, ``soft`` or ``off``.
+            numbers: fields of :class:`PipelineConfig` that replace the card's, for example
+                ``classifier_threshold=0.2``.
 
         Raises:
             BundleError: no such bundle, or it is damaged.
@@ -136,16 +128,7 @@ class Cascade:
             UsageError: a value out of its range.
         """
         opened = load_bundle(bundle)
-        asked = {
-            "classifier_threshold": classifier_threshold,
-            "segmenter_threshold": segmenter_threshold,
-            "min_pixels": min_pixels,
-            "top_threshold": top_threshold,
-            "top_min_pixels": top_min_pixels,
-            "gate": gate,
-        }
-        given = {name: value for name, value in asked.items() if value is not None}
-        config = dataclasses.replace(opened.card.config, **given)  # type: ignore[arg-type]
+        config = opened.card.config.replaced(**numbers)
         load = functools.partial(
             load_network,
             runtime=runtime,
@@ -234,13 +217,7 @@ class Cascade:
         Raises:
             BundleError: the network gives a logit that is not a number.
         """
-        batch = self._tensor(grids, self.classifier.size)  # (B, 1, S, S)
-        logits = self.classifier.run(batch)[:, 0]  # (B,)
-        if not np.isfinite(logits).all():
-            raise BundleError(
-                f"the classifier of {self.bundle.card.name!r} gave a logit that is not a number; "
-                "the bundle is unusable in this runtime and precision"
-            )
+        logits = self._logits(self.classifier, grids)  # (B,)
         probabilities = self.bundle.card.calibration.apply(logits)
         return [
             Detection(float(logit), float(probability), self.config.classifier_threshold)
@@ -255,12 +232,14 @@ class Cascade:
         """Stage two: uint8 grids (512, 512) to the network's probability maps (B, S, S).
 
         Nothing is run for none.
+
+        Raises:
+            BundleError: the network gives a logit that is not a number.
         """
         size = self.segmenter.size
         if not grids:
             return np.zeros((0, size, size), dtype=np.float32)
-        logits = self.segmenter.run(self._tensor(grids, size))[:, 0]  # (B, S, S)
-        return np.asarray(expit(logits), dtype=np.float32)
+        return np.asarray(expit(self._logits(self.segmenter, grids)), dtype=np.float32)
 
     def conclude(
         self,
@@ -326,9 +305,10 @@ class Cascade:
             device=self.classifier.device,
         )
 
-    def _tensor(self, grids: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.float32]:
-        norm = self.bundle.card.normalisation
-        return np.stack([preprocess.to_tensor(grid, size, norm) for grid in grids])
+    def _logits(self, network: Network, grids: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """The only channel of a network's answer: (B,) or (B, S, S)."""
+        normalisation = self.bundle.card.normalisation
+        return run_on_grids(network, grids, normalisation, mirror=self.config.mirror)[:, 0]
 
     def _require_modality(self, image: Image) -> None:
         self.bundle.require(Modality.XRAY)  # the one modality that this road is built for

@@ -6,8 +6,9 @@ Training recipes live in :mod:`pneumoseg.training.recipes`, which adds to these.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypedDict, Unpack, get_args
 
 from pneumoseg.errors import UsageError
 
@@ -18,6 +19,19 @@ TARGET_RECALL = 0.95
 
 Gate = Literal["hard", "soft", "off"]
 """What stage one's answer does to stage two: see :attr:`PipelineConfig.gate`."""
+
+
+class OperatingPoint(TypedDict, total=False):
+    """The fields of :class:`PipelineConfig` as keywords; None keeps what the card says."""
+
+    classifier_threshold: float | None
+    segmenter_threshold: float | None
+    min_pixels: int | None
+    top_threshold: float | None
+    top_min_pixels: int | None
+    min_volume_ml: float | None
+    gate: Gate | None
+    mirror: bool | None
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,8 @@ class PipelineConfig:
     gate: Gate = "hard"
     """hard: only what is suspected is segmented; soft: all is, and stage one's probability scales
     the map; off: all is, whatever stage one says."""
+    mirror: bool = False
+    """Average both networks' logits over each image and its mirror image; twice their time."""
 
     def __post_init__(self) -> None:
         for name in ("classifier_threshold", "segmenter_threshold", "top_threshold"):
@@ -49,3 +65,15 @@ class PipelineConfig:
                 raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.gate not in get_args(Gate):
             raise UsageError(f"gate must be hard, soft or off, got {self.gate!r}")
+
+    def replaced(self, **numbers: Unpack[OperatingPoint]) -> PipelineConfig:
+        """Replace some of the numbers: ``card.config.replaced(min_pixels=0)``.
+
+        Args:
+            numbers: the fields by name; None leaves a field as it is.
+
+        Raises:
+            UsageError: a value out of its range.
+        """
+        given = {name: value for name, value in numbers.items() if value is not None}
+        return dataclasses.replace(self, **given)  # type: ignore[arg-type]

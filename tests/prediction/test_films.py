@@ -448,6 +448,21 @@ def test_a_name_that_is_not_utf8_is_done_and_resumed(tmp_path):
     assert sorted(ids) == ["f\\udcff\\n", "film000"]
 
 
+def test_a_run_from_before_an_option_is_resumed(inputs, tmp_path):
+    """Earlier versions knew no mirror: their runs were made without, and go on so."""
+    out = tmp_path / "out"
+    settings = PredictSettings(paths=(inputs,), out=out, modality="xray")
+    run_predict(settings, load=lambda _: FakeCascade())
+    document = json.loads((out / "run.json").read_text())
+    del document["mirror"]
+    (out / "run.json").write_text(json.dumps(document))
+    assert run_predict(settings, load=lambda _: FakeCascade()).nothing_to_do
+    mirrored = FakeCascade()
+    mirrored.config = replace(mirrored.config, mirror=True)
+    with pytest.raises(UsageError, match="mirror None, this call has True"):
+        run_predict(settings, load=lambda _: mirrored)
+
+
 def test_a_smaller_batch_may_resume(inputs, tmp_path):
     """Breaks if a run that ran out of memory cannot be finished with a smaller batch."""
     out = tmp_path / "out"

@@ -17,7 +17,7 @@ import torch
 from PIL import Image as PillowImage
 
 from pneumoseg import rle
-from pneumoseg.bundle import load_bundle
+from pneumoseg.bundle import load_bundle, read_card
 from pneumoseg.dataset.cache import Cache
 from pneumoseg.dataset.prepare.run import PrepareSettings, SourceSettings, prepare
 from pneumoseg.errors import DataError, UsageError
@@ -27,7 +27,9 @@ from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import to_tensor
 from pneumoseg.reading import read
 from pneumoseg.runtime import load_network
-from pneumoseg.training import calibrate_films, loop, measure_films
+from pneumoseg.runtime.grids import run_on_grids
+from pneumoseg.segmenter_efficientnet_b3 import EfficientNetB3UNet
+from pneumoseg.training import loop, measure_films
 from pneumoseg.training.calibrate import Calibrated, CalibrateSettings, calibrate
 from pneumoseg.training.initialise import build_classifier
 from pneumoseg.training.loop import Progress, train
@@ -176,7 +178,7 @@ def test_the_exported_classifier_answers_as_the_trained_one(road: Road) -> None:
     model.load_state_dict(saved)
     rows = road.cache.part("test")[:2]
     exported = load_network(load_bundle(road.settings.out).classifier_path)
-    ours = calibrate_films._run(exported, road.cache, rows, 64)
+    ours = run_on_grids(exported, [road.cache.images[r] for r in rows], NORMALISATION)
     tensors = np.stack(
         [to_tensor(road.cache.images[r], 64, NORMALISATION)
          for r in rows]
@@ -184,6 +186,35 @@ def test_the_exported_classifier_answers_as_the_trained_one(road: Road) -> None:
     with torch.inference_mode():
         theirs = model.eval()(torch.from_numpy(tensors)).numpy()
     assert np.abs(ours - theirs).max() < 0.1
+
+
+def test_a_detector_on_the_filters_backbone_ships_larger_and_mirrored(
+    road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its recipe says the encoder; the card says the size it is shown films at, and the mirror."""
+    monkeypatch.setattr(check, "SEEDS", (9001, 9002))
+    monkeypatch.setattr(check, "FILM_SIZE", 256)
+    detector = EfficientNetB3UNet(build_classifier(str(road.classifier / "best.pt")))
+    recipe = {"encoder": "efficientnet_b3", "size": 64, "init": "runs/classifier/best.pt"}
+    torch.save({"model": detector.state_dict(), "recipe": recipe}, tmp_path / "best.pt")
+    settings = replace(
+        road.settings, segmenter=tmp_path, out=tmp_path / "bundle", segmenter_size=96, mirror=True
+    )
+    bundle = calibrate(settings).bundle
+    assert (bundle.card.classifier_size, bundle.card.segmenter_size) == (64, 96)
+    assert bundle.card.config.mirror
+    assert read_card(bundle.folder) == bundle.card
+    reference = load_network(bundle.segmenter_path, runtime="torch")
+    film = np.random.default_rng(0).standard_normal((1, 1, 96, 96)).astype(np.float32)
+    np.testing.assert_allclose(
+        load_network(bundle.segmenter_path).run(film), reference.run(film), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("size", [-32, 100])
+def test_a_size_that_no_network_takes(size: int) -> None:
+    with pytest.raises(UsageError, match="segmenter_size must be a multiple of 32"):
+        CalibrateSettings(segmenter_size=size)
 
 
 def test_a_bundle_can_start_another_training(road: Road) -> None:

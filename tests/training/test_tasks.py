@@ -23,6 +23,7 @@ from pneumoseg.dataset.cache import (
     write_table,
 )
 from pneumoseg.errors import DataError, UsageError
+from pneumoseg.segmenter_efficientnet_b3 import EfficientNetB3UNet
 from pneumoseg.study import Modality
 from pneumoseg.training.augment import AugmentSettings
 from pneumoseg.training.losses import combo_loss
@@ -34,7 +35,7 @@ from pneumoseg.training.tasks import (
     SegmenterTask,
     sampling_weights,
 )
-from pneumoseg.training.teach import EfficientNetB3UNet, build_teacher
+from pneumoseg.training.teach import build_teacher
 
 _STILL = AugmentSettings(
     flip=0, rotate_degrees=0, scale=0, shift=0, contrast=0, brightness=0, gamma=0, noise=0, blur=0,

@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from pneumoseg import metrics
 from pneumoseg.bundle import Bundle, load_bundle
-from pneumoseg.errors import BundleError, DataError, UsageError
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.labelled_films import FilmSet, LabelledFilm
 from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure, bootstrap_by_patient
-from pneumoseg.preprocess import to_grid, to_tensor
+from pneumoseg.preprocess import to_grid
 from pneumoseg.runtime import Network, load_network
+from pneumoseg.runtime.grids import run_on_grids
 from pneumoseg.study import Image, Modality
 
 ORIGINAL = "as it is"
@@ -89,20 +90,12 @@ class StageOne:
 
     def logits(self, grids: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Raw outputs of any number of uint8 grids (512, 512): float64 (n,)."""
-        size, norm = self.network.size, self.bundle.card.normalisation
+        norm, mirror = self.bundle.card.normalisation, self.bundle.card.config.mirror
         found = [
-            self.network.run(
-                np.stack([to_tensor(grid, size, norm) for grid in grids[i : i + LARGEST_BATCH]])
-            )[:, 0]
+            run_on_grids(self.network, grids[i : i + LARGEST_BATCH], norm, mirror=mirror)[:, 0]
             for i in range(0, len(grids), LARGEST_BATCH)
         ]
-        logits = np.concatenate(found).astype(np.float64)
-        if not np.isfinite(logits).all():
-            raise BundleError(
-                f"the classifier of {self.bundle.card.name!r} gave a logit that is not a number; "
-                "the bundle cannot be used here"
-            )
-        return logits
+        return np.concatenate(found).astype(np.float64)
 
     def probabilities(self, logits: ArrayLike) -> NDArray[np.float64]:
         """The card's calibration: what a reader is shown."""

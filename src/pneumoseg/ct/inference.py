@@ -22,7 +22,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ from pneumoseg.ct.slice_masks import SliceMasks
 from pneumoseg.errors import InputError
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import Placement, Window
-from pneumoseg.settings import Gate, PipelineConfig
+from pneumoseg.settings import OperatingPoint, PipelineConfig
 from pneumoseg.study import Detection, Modality, Side, Volume
 
 BATCH_SLICES = 8
@@ -65,7 +65,7 @@ class VolumeCascade:
     batch_slices: int = BATCH_SLICES
 
     @classmethod
-    def load(  # noqa: PLR0913 -- a keyword for each number of the operating point
+    def load(
         cls,
         bundle: str | Path = "ct",
         *,
@@ -75,11 +75,7 @@ class VolumeCascade:
         threads: int | None = None,
         streams: int | None = None,
         batch_slices: int = BATCH_SLICES,
-        classifier_threshold: float | None = None,
-        segmenter_threshold: float | None = None,
-        min_pixels: int | None = None,
-        min_volume_ml: float | None = None,
-        gate: Gate | None = None,
+        **numbers: Unpack[OperatingPoint],
     ) -> VolumeCascade:
         """Load a CT bundle into a runtime: ``VolumeCascade.load().predict(open_volume(found))``.
 
@@ -91,12 +87,9 @@ class VolumeCascade:
             threads: threads of each network, or None for the runtime's own choice.
             streams: films OpenVINO computes at the same time; None for one a thread, up to 4.
             batch_slices: slices the networks take at once; results do not depend on it.
-            classifier_threshold: replaces the card's value, in [0, 1].
-            segmenter_threshold: replaces the card's value, in [0, 1].
-            min_pixels: replaces the card's value; used where the spacing is not known.
-            min_volume_ml: replaces the card's value, in mL; 0 keeps every lesion.
-            gate: replaces the card's value: ``hard``, ``soft`` (a slice's map is scaled by its
-                probability) or ``off``.
+            numbers: fields of :class:`pneumoseg.settings.PipelineConfig` that replace the card's,
+                for example ``min_volume_ml=5.0``; ``min_pixels`` rules where the spacing is not
+                known.
 
         Raises:
             BundleError: no such bundle, it is damaged, or it is not made for CT.
@@ -110,14 +103,8 @@ class VolumeCascade:
             precision=precision,
             threads=threads,
             streams=streams,
-            classifier_threshold=classifier_threshold,
-            segmenter_threshold=segmenter_threshold,
-            min_pixels=min_pixels,
-            gate=gate,
+            **numbers,
         )
-        if min_volume_ml is not None:
-            config = dataclasses.replace(cascade.config, min_volume_ml=min_volume_ml)
-            cascade = dataclasses.replace(cascade, config=config)
         return cls.of(cascade, batch_slices=batch_slices)
 
     @classmethod

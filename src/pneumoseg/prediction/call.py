@@ -105,4 +105,5 @@ def load_cascade(settings: PredictSettings) -> Predictor:
         top_threshold=settings.top_threshold,
         top_min_pixels=settings.top_min_pixels,
         gate=settings.gate,
+        mirror=settings.mirror,
     )

@@ -164,6 +164,10 @@ def write_manifest(
     return total
 
 
+LATER_OPTIONS = {"mirror": False}
+"""Options that runs of earlier versions had not, and how those ran: such a run is resumed."""
+
+
 def check_same_call(earlier: dict[str, Any], call: dict[str, Any], out: Path) -> None:
     """Refuse to mix two different calls in one folder.
 
@@ -171,7 +175,7 @@ def check_same_call(earlier: dict[str, Any], call: dict[str, Any], out: Path) ->
         UsageError: the calls differ; it names the first difference.
     """
     for name, value in call.items():
-        if earlier.get(name) != value:
+        if earlier.get(name, LATER_OPTIONS.get(name)) != value:
             raise UsageError(
                 f"{out} holds a run with {name} {earlier.get(name)}, this call has {value}; "
                 f"repeat the same call to resume it, {START_ANEW}"

@@ -43,6 +43,9 @@ class PredictSettings:
     gate: Gate | None = None
     """hard: segment only what is suspected; soft: all, the map scaled by stage one's probability;
     off: all; None takes the bundle's."""
+    mirror: bool | None = None
+    """Average both networks over each image and its mirror image, twice their time; None takes the
+    bundle's."""
     overlays: bool = False
     """Also write each film with its outlined lesions; of CT, a montage and three planes."""
     masks: bool = False

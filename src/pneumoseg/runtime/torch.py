@@ -31,6 +31,7 @@ except ImportError as error:
 NETWORKS = {
     "EfficientNetB3Classifier": "pneumoseg.classifier_efficientnet_b3",
     "ConvNeXtTinyUNet": "pneumoseg.segmenter_convnext_tiny",
+    "EfficientNetB3UNet": "pneumoseg.segmenter_efficientnet_b3",
 }
 """Class named in the file -> the module that defines it; built without arguments."""
 

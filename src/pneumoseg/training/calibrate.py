@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pneumoseg.bundle import Bundle, Card, CardFigure, Digests, Training, write_bundle
+from pneumoseg.bundle import STRIDE, Bundle, Card, CardFigure, Digests, Training, write_bundle
 from pneumoseg.dataset.cache import Cache
 from pneumoseg.dataset.labelled_volumes import volumes_of
 from pneumoseg.errors import UsageError
@@ -46,6 +46,12 @@ class CalibrateSettings:
     recall: float = TARGET_RECALL
     """Recall the classifier threshold is chosen for, on the calibration part; of CT, that of slices
     in every source, after their neighbours were heard."""
+    classifier_size: int = 0
+    """Side of the classifier's input in pixels, 0 for the one it was trained at."""
+    segmenter_size: int = 0
+    """Side of the segmenter's input in pixels, 0 for the one it was trained at."""
+    mirror: bool = False
+    """Average both networks over each film and its mirror image; twice their time. Not of CT."""
     seed: int = 0
     """Seed of the folds and of the bootstrap."""
     data: str = ""
@@ -60,6 +66,10 @@ class CalibrateSettings:
     def __post_init__(self) -> None:
         if not 0 < self.recall <= 1:
             raise UsageError(f"recall must lie above 0 and at most at 1, got {self.recall}")
+        for name in ("classifier_size", "segmenter_size"):
+            size = getattr(self, name)
+            if size < 0 or size % STRIDE:
+                raise UsageError(f"{name} must be a multiple of {STRIDE}, or 0, got {size}")
 
 
 @dataclass(frozen=True)
@@ -88,13 +98,26 @@ def calibrate(settings: CalibrateSettings) -> Calibrated:
             volumes_of(cache, part)
     best_weights(settings.classifier, "classifier")
     best_weights(settings.segmenter, "segmenter")
-    choose = calibrate_volumes.choose if is_ct else calibrate_films.choose
+    if is_ct and settings.mirror:
+        raise UsageError("mirror is for films; leave it out for a CT cache")
     measure = measure_volumes.measure if is_ct else measure_films.measure
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        classifier = export_stage(settings.classifier, "classifier", folder)
-        segmenter = export_stage(settings.segmenter, "segmenter", folder)
-        chosen = choose(classifier, segmenter, cache, recall=settings.recall, seed=settings.seed)
+        classifier = export_stage(
+            settings.classifier, "classifier", folder, size=settings.classifier_size
+        )
+        segmenter = export_stage(
+            settings.segmenter, "segmenter", folder, size=settings.segmenter_size
+        )
+        recall, seed = settings.recall, settings.seed
+        if is_ct:
+            chosen = calibrate_volumes.choose(
+                classifier, segmenter, cache, recall=recall, seed=seed
+            )
+        else:
+            chosen = calibrate_films.choose(
+                classifier, segmenter, cache, recall=recall, seed=seed, mirror=settings.mirror
+            )
         card = Card(
             name=settings.name,
             version=settings.version,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,11 @@ from pneumoseg.dataset.cache import Cache
 from pneumoseg.errors import DataError
 from pneumoseg.preprocess import GRID_SIZE, Placement, to_source_grid
 from pneumoseg.runtime import Network, load_network
+from pneumoseg.runtime.grids import run_on_grids
 from pneumoseg.settings import PipelineConfig
 from pneumoseg.statistics.segmenter_search import SegmenterCase, choose_segmenter_operating_point
-from pneumoseg.training.calibrate_stages import BATCH, Chosen, ExportedStage, run_on_grids
+from pneumoseg.training.calibrate_stages import BATCH, Chosen, ExportedStage
+from pneumoseg.training.tasks import NORMALISATION
 
 
 def choose(
@@ -25,6 +28,7 @@ def choose(
     *,
     recall: float,
     seed: int,
+    mirror: bool = False,
 ) -> Chosen:
     """Choose probability, thresholds and smallest lesion on the calibration part.
 
@@ -34,15 +38,32 @@ def choose(
         cache: its calibration part is read.
         recall: the classifier threshold is chosen for.
         seed: of the folds.
+        mirror: average over each film and its mirror image.
 
     Raises:
         DataError: the calibration part has no positives.
     """
-    calibration, losses, suspected, threshold = _gate(classifier, cache, recall, seed)
-    cases = _cases(load_network(segmenter.int8), cache, suspected, segmenter.size)
+    run = _Run(cache, mirror)
+    calibration, losses, suspected, threshold = _gate(
+        load_network(classifier.int8), run, recall, seed
+    )
+    cases = _cases(load_network(segmenter.int8), run, suspected)
     point = choose_segmenter_operating_point(cases).best
-    config = PipelineConfig(threshold, point.threshold, point.min_pixels)
+    config = PipelineConfig(threshold, point.threshold, point.min_pixels, mirror=mirror)
     return Chosen(calibration, config, losses)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Films of the cache through a network, as the cascade will be asked."""
+
+    cache: Cache
+    mirror: bool
+
+    def __call__(self, network: Network, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits (n, 1), or (n, 1, S, S) of the segmenter."""
+        grids = [self.cache.images[row] for row in rows]
+        return run_on_grids(network, grids, NORMALISATION, mirror=self.mirror)
 
 
 def part_with_positives(cache: Cache, name: str) -> NDArray[np.int64]:
@@ -61,7 +82,7 @@ def part_with_positives(cache: Cache, name: str) -> NDArray[np.int64]:
 
 
 def _gate(
-    classifier: ExportedStage, cache: Cache, recall: float, seed: int
+    network: Network, run: _Run, recall: float, seed: int
 ) -> tuple[Calibration, dict[str, float], dict[int, bool], float]:
     """Calibrate stage one on the calibration part.
 
@@ -69,13 +90,10 @@ def _gate(
         The calibration, the log loss of each method tried, whether each row is suspected, and the
         threshold on the calibrated probability.
     """
+    cache = run.cache
     rows = part_with_positives(cache, "calibration")
     labels = cache.labels[rows] == 1
-    network = load_network(classifier.int8)
-    parts = [
-        _run(network, cache, rows[start : start + BATCH], classifier.size)
-        for start in range(0, len(rows), BATCH)
-    ]
+    parts = [run(network, rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
     logits = np.concatenate(parts)[:, 0].astype(np.float64)  # (n,)
     rng = np.random.default_rng(seed)
     calibration, losses = choose_calibration(logits, labels, cache.patients[rows], rng)
@@ -85,20 +103,14 @@ def _gate(
     return calibration, losses, suspected, threshold
 
 
-def _cases(
-    network: Network, cache: Cache, suspected: Mapping[int, bool], size: int
-) -> Iterator[SegmenterCase]:
+def _cases(network: Network, run: _Run, suspected: Mapping[int, bool]) -> Iterator[SegmenterCase]:
     """Probability maps on the 512×512 grid, one at a time; stage two runs on the suspected only."""
     empty = np.zeros((GRID_SIZE, GRID_SIZE), dtype=np.float32)
     whole = Placement.letterbox(GRID_SIZE, GRID_SIZE)
     for row, passed in suspected.items():
-        truth = np.asarray(cache.masks[row], dtype=np.bool_)
+        truth = np.asarray(run.cache.masks[row], dtype=np.bool_)
         probabilities = empty
         if passed:
-            logits = _run(network, cache, np.array([row]), size)[0, 0]  # (S, S)
+            logits = run(network, np.array([row]))[0, 0]  # (S, S)
             probabilities = to_source_grid(expit(logits).astype(np.float32), whole)
         yield SegmenterCase(probabilities, truth, suspected=passed)
-
-
-def _run(network: Network, cache: Cache, rows: NDArray[np.int64], size: int) -> NDArray[np.float32]:
-    return run_on_grids(network, [cache.images[row] for row in rows], size)

@@ -1,23 +1,18 @@
-"""The two networks of a bundle to be: exported, and run on uint8 grids."""
+"""The two networks of a bundle to be: exported."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pneumoseg.calibration import Calibration
 from pneumoseg.errors import UsageError
-from pneumoseg.preprocess import to_tensor
-from pneumoseg.runtime import Network
+from pneumoseg.segmenter_efficientnet_b3 import UNUSED, EfficientNetB3UNet
 from pneumoseg.settings import PipelineConfig
 from pneumoseg.training.export import export_network, quantise_weights
 from pneumoseg.training.initialise import build_classifier, build_segmenter, load_weights
-from pneumoseg.training.tasks import NORMALISATION
 
 BATCH = 8
 
@@ -59,24 +54,26 @@ def best_weights(run: Path, kind: str) -> Path:
     return path
 
 
-def export_stage(run: Path, kind: str, folder: Path) -> ExportedStage:
-    """Export a run's best weights; the recipe in the file says size and first weights."""
+def export_stage(run: Path, kind: str, folder: Path, *, size: int = 0) -> ExportedStage:
+    """Export a run's best weights; the recipe in the file says network, size and first weights.
+
+    Args:
+        run: the run folder.
+        kind: ``classifier`` or ``segmenter``.
+        folder: of the files to be.
+        size: side of the input, 0 for the one that the network was trained at.
+    """
     path = best_weights(run, kind)
     recipe = torch.load(path, map_location="cpu", weights_only=True)["recipe"]
     model: torch.nn.Module
     if kind == "classifier":
         model = build_classifier("scratch")
+    elif recipe.get("encoder") == "efficientnet_b3":
+        model = EfficientNetB3UNet()
     else:
         model = build_segmenter("scratch", shallow_skips=bool(recipe.get("shallow_skips", True)))
-    load_weights(model, path)
-    size = int(recipe["size"])
+    load_weights(model, path, leave_out=UNUSED if kind == "segmenter" else ())
+    size = size or int(recipe["size"])
     f32 = export_network(model, folder / f"{kind}.f32.onnx", size=size)
     int8 = quantise_weights(f32, folder / f"{kind}.onnx")
     return ExportedStage(f32, int8, size, str(recipe["init"]))
-
-
-def run_on_grids(
-    network: Network, grids: Sequence[NDArray[np.uint8]], size: int
-) -> NDArray[np.float32]:
-    """Logits of some grids (512, 512): float32 (B, 1), or (B, 1, size, size) of the segmenter."""
-    return network.run(np.stack([to_tensor(grid, size, NORMALISATION) for grid in grids]))

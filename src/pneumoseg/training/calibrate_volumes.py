@@ -31,10 +31,12 @@ from pneumoseg.dataset.labelled_volumes import LabelledVolume, VolumePlace, volu
 from pneumoseg.errors import DataError
 from pneumoseg.preprocess import Placement, Window, slice_to_grid, to_source_grid
 from pneumoseg.runtime import Network, load_network
+from pneumoseg.runtime.grids import run_on_grids
 from pneumoseg.settings import MIN_PIXELS, SEGMENTER_THRESHOLD, PipelineConfig
 from pneumoseg.statistics.segmenter_search import MIN_PIXELS_CHOICES, THRESHOLDS, kept_areas
 from pneumoseg.study import Volume
-from pneumoseg.training.calibrate_stages import BATCH, Chosen, ExportedStage, run_on_grids
+from pneumoseg.training.calibrate_stages import BATCH, Chosen, ExportedStage
+from pneumoseg.training.tasks import NORMALISATION
 
 MIN_VOLUME_CHOICES_ML = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """A gap of 1 mm over 25 cm² of pleura is 2.5 mL."""
@@ -83,10 +85,7 @@ def choose(
     """
     window = cache.window or Window()
     network = load_network(classifier.int8)
-    sliced = [
-        _slice_logits(place, network, window, classifier.size)
-        for place in volumes_of(cache, "calibration")
-    ]
+    sliced = [_slice_logits(place, network, window) for place in volumes_of(cache, "calibration")]
     clear = [one.clear for one in sliced]
     logits = np.concatenate([one.agreed[one.clear] for one in sliced])
     labels = np.concatenate([one.positive[one.clear] for one in sliced])
@@ -100,7 +99,7 @@ def choose(
     for one in sliced:
         suspected = calibration.apply(one.agreed) >= threshold
         labelled = one.place.open()
-        levels = _levels(labelled.volume, network, window, segmenter.size, suspected)
+        levels = _levels(labelled.volume, network, window, suspected)
         search.add(labelled, levels)
     found = search.best()
     config = PipelineConfig(
@@ -266,11 +265,11 @@ def _last_good(values: NDArray[np.float64]) -> int:
     return int(np.flatnonzero(good)[-1])
 
 
-def _slice_logits(place: VolumePlace, network: Network, window: Window, size: int) -> _Sliced:
+def _slice_logits(place: VolumePlace, network: Network, window: Window) -> _Sliced:
     """Stage one on every slice of a volume."""
     labelled = place.open()
     grids = (slice_to_grid(hu, window)[0] for hu in labelled.volume.slices())
-    logits = [run_on_grids(network, batch, size)[:, 0] for batch in _batches(grids)]
+    logits = [run_on_grids(network, batch, NORMALISATION)[:, 0] for batch in _batches(grids)]
     volume = labelled.volume
     gate = SliceGate.of(volume.shape[0], volume.spacing_mm, volume.geometry)
     positive, clear = labelled.slice_labels()
@@ -278,7 +277,7 @@ def _slice_logits(place: VolumePlace, network: Network, window: Window, size: in
 
 
 def _levels(
-    volume: Volume, network: Network, window: Window, size: int, suspected: NDArray[np.bool_]
+    volume: Volume, network: Network, window: Window, suspected: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """Stage two on the suspected slices and those next to them, on the volume's own voxels."""
     levels = np.zeros(volume.shape, dtype=np.uint8)
@@ -291,7 +290,7 @@ def _levels(
         if is_chosen
     )
     for batch in _batches(grids):
-        for one in run_on_grids(network, batch, size)[:, 0]:
+        for one in run_on_grids(network, batch, NORMALISATION)[:, 0]:
             on_slice = to_source_grid(expit(one).astype(np.float32), placement)
             levels[next(indices)] = np.rint(on_slice * LEVELS)
     return levels

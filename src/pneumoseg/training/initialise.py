@@ -85,11 +85,16 @@ def _load(model: nn.Module, init: str, stage: str, backbone: nn.Module, name: st
     load_exported_weights(model, path)
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, *, leave_out: tuple[str, ...] = ()) -> None:
     """Load a weights file that training wrote (``best.pt``) or a bare state dict.
 
     A file that holds the encoder only (every name starts with ``encoder.`` or ``backbone.``) starts
     just that; anything else must fit name by name and shape by shape.
+
+    Args:
+        model: the network.
+        path: the file.
+        leave_out: names that begin so are not read.
 
     Raises:
         UsageError: not a weights file, or another network's.
@@ -105,7 +110,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     state: Any = held.get("model", held) if isinstance(held, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise UsageError(f"{path} holds no state dict of tensors; give a best.pt of a run")
-    _load_state(model, state, str(path))
+    read = {key: value for key, value in state.items() if not key.startswith(leave_out)}
+    _load_state(model, read, str(path))
 
 
 def _load_state(model: nn.Module, state: dict[str, torch.Tensor], where: str) -> None:

@@ -19,50 +19,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from pneumoseg.classifier_efficientnet_b3 import EfficientNetB3Classifier
 from pneumoseg.errors import UsageError
-from pneumoseg.segmenter_convnext_tiny import Decoder
+from pneumoseg.segmenter_efficientnet_b3 import UNUSED, EfficientNetB3UNet
 from pneumoseg.training.initialise import UNREADABLE, build_classifier, load_weights
-
-TEACHER_CHANNELS = (24, 32, 48, 136, 384)
-"""Channels of EfficientNet-B3's maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input."""
-
-TEACHER_DECODER_CHANNELS = (128, 64, 48, 32, 16)
-"""Output channels of the teacher's decoder at 1/16, 1/8, 1/4, 1/2 and 1/1 of the input."""
-
-
-class EfficientNetB3UNet(nn.Module):
-    """A U-Net on a classifier's backbone. It teaches and never ships.
-
-    Args:
-        classifier: its backbone becomes the encoder, shared, not copied.
-    """
-
-    def __init__(self, classifier: EfficientNetB3Classifier) -> None:
-        super().__init__()
-        self.backbone = classifier.backbone
-        skips = [*reversed(TEACHER_CHANNELS[:-1]), 0]
-        self.decoder = Decoder(TEACHER_CHANNELS[-1], skips, TEACHER_DECODER_CHANNELS)
-        self.head = nn.Conv2d(TEACHER_DECODER_CHANNELS[-1], 1, 1)
-
-    def forward(
-        self, image: torch.Tensor, with_features: bool = False
-    ) -> torch.Tensor | tuple[torch.Tensor, list[torch.Tensor]]:
-        """Segment a batch.
-
-        Args:
-            image: float (B, 1, S, S), normalised; S a multiple of 32.
-            with_features: also give the backbone's maps.
-
-        Returns:
-            float (B, 1, S, S), raw logits; with ``with_features`` also the maps at 1/2 to 1/32, of
-            :data:`TEACHER_CHANNELS` channels.
-        """
-        maps = self.backbone.forward_intermediates(image, intermediates_only=True)
-        logits: torch.Tensor = self.head(self.decoder(maps[-1], [*reversed(maps[:-1]), None]))
-        return (logits, maps) if with_features else logits
 
 
 def build_teacher(init: str, *, drop_path_rate: float = 0.2, seed: int = 0) -> EfficientNetB3UNet:
@@ -79,8 +39,8 @@ def build_teacher(init: str, *, drop_path_rate: float = 0.2, seed: int = 0) -> E
     """
     if _holds_teacher(init):
         torch.manual_seed(seed)
-        network = EfficientNetB3UNet(EfficientNetB3Classifier(drop_path_rate=drop_path_rate))
-        load_weights(network, Path(init))
+        network = EfficientNetB3UNet(drop_path_rate=drop_path_rate)
+        load_weights(network, Path(init), leave_out=UNUSED)
         return network
     return EfficientNetB3UNet(build_classifier(init, drop_path_rate=drop_path_rate, seed=seed))
 
