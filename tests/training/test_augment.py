@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pneumoseg.errors import UsageError
 from pneumoseg.preprocess import GRID_SIZE
-from pneumoseg.training.augment import AugmentSettings, augment
+from pneumoseg.training.augment import CUTOUT_SIDE, LESION_REACH, AugmentSettings, augment
 
 _STILL = AugmentSettings(
     flip=0, rotate_degrees=0, scale=0, shift=0, contrast=0, brightness=0, gamma=0, noise=0, blur=0,
@@ -133,3 +134,163 @@ def test_the_flip_of_a_patient_lying_prone_turns_rows_alone() -> None:
     assert np.array_equal(moved, film[::-1])
     assert moved_mask is not None
     assert np.array_equal(moved_mask, mask[::-1])
+
+
+_ZOOMED = replace(_STILL, lesion_zoom_share=1.0, lesion_zoom=(1.5, 1.5))
+
+
+@pytest.mark.parametrize("corner", [(150, 190), (0, 0), (502, 300), (480, 502)])
+@pytest.mark.parametrize("zoom", [1.1, 1.5, 2.0])
+def test_an_enlarged_lesion_stays_in_the_film(corner: tuple[int, int], zoom: float) -> None:
+    """A lesion of 10×10 pixels anywhere, cut off at no border: its area grows by zoom squared."""
+    mask = np.zeros((GRID_SIZE, GRID_SIZE), dtype=np.uint8)
+    row, col = corner
+    mask[row : row + 10, col : col + 10] = 1
+    settings = replace(_ZOOMED, lesion_zoom=(zoom, zoom))
+    film = mask * np.uint8(255)
+    for seed in range(10):
+        moved, moved_mask = augment(film, mask, settings, np.random.default_rng(seed))
+        assert moved_mask is not None
+        assert int(moved_mask.sum()) == pytest.approx(100 * zoom**2, rel=0.12)
+        assert np.array_equal(moved >= 128, moved_mask == 1)
+
+
+def test_a_lesion_far_from_the_border_comes_near_the_centre() -> None:
+    """Enlarged twice it lies at most 2 × 70 pixels and its own size from there; and not always at
+    one place, or the network would look there alone.
+    """
+    film, mask = _square()
+    settings = replace(_ZOOMED, lesion_zoom=(2.0, 2.0))
+    centres = []
+    for seed in range(30):
+        _, moved = augment(film, mask, settings, np.random.default_rng(seed))
+        assert moved is not None
+        centres.append(_centre(moved) - (GRID_SIZE - 1) / 2)
+    half_side = 40
+    assert np.abs(centres).max() <= 2 * (LESION_REACH + half_side)
+    assert np.std(centres, axis=0).min() > 20
+
+
+def test_an_enlarged_film_shows_nothing_from_beyond_it() -> None:
+    """A white film stays white: black borders would mark what was enlarged."""
+    film = np.full((GRID_SIZE, GRID_SIZE), 255, dtype=np.uint8)
+    lesions = (np.zeros_like(film), np.eye(GRID_SIZE, dtype=np.uint8))
+    for seed, mask in enumerate(lesions * 10):
+        moved, _ = augment(film, mask, _ZOOMED, np.random.default_rng(seed))
+        assert moved.min() == 255
+
+
+def test_as_many_films_are_enlarged_as_asked() -> None:
+    """A quarter of 200, ill or healthy: being enlarged must say nothing of the label."""
+    film, mask = np.zeros((2, GRID_SIZE, GRID_SIZE), dtype=np.uint8)
+    film[231:281, 231:281] = 255
+    mask[250:260, 250:260] = 1
+    settings = replace(_ZOOMED, lesion_zoom_share=0.25)
+    for shown in (mask, np.zeros_like(mask)):
+        enlarged = 0
+        for seed in range(200):
+            moved, _ = augment(film, shown, settings, np.random.default_rng(seed))
+            enlarged += not np.array_equal(moved, film)
+        assert 30 < enlarged < 70
+
+
+def test_a_film_whose_lesion_nobody_drew_is_never_enlarged() -> None:
+    """Its lesion could be cut off, and its label would then be wrong."""
+    film, _ = _square()
+    for seed in range(5):
+        moved, _ = augment(film, None, _ZOOMED, np.random.default_rng(seed))
+        assert np.array_equal(moved, film)
+
+
+def test_a_stretched_lesion_keeps_its_area() -> None:
+    """Along x by e^a, along y by e^-a: a lesion of 70×80 stays one of 5,600 pixels."""
+    film, mask = _square()
+    sides = []
+    for seed in range(20):
+        settings = replace(_STILL, anisotropy=0.2)
+        moved, moved_mask = augment(film, mask, settings, np.random.default_rng(seed))
+        assert moved_mask is not None
+        assert int(moved_mask.sum()) == pytest.approx(70 * 80, rel=0.04)
+        assert np.abs((moved > 120).astype(int) - moved_mask).sum() < 4
+        sides.append(moved_mask.any(axis=0).sum() / 70)
+    assert min(sides) < 0.9 and max(sides) > 1.1
+    assert min(sides) > np.exp(-0.2) - 0.03 and max(sides) < np.exp(0.2) + 0.03
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_bend_moves_film_and_mask_alike(seed: int) -> None:
+    """The film is the mask in grey: where it is bright, and there alone, is the bent mask."""
+    film, mask = _square()
+    settings = replace(_STILL, elastic=1.0)
+    moved, moved_mask = augment(film, mask, settings, np.random.default_rng(seed))
+    assert moved_mask is not None
+    assert np.abs((moved >= 120).astype(int) - moved_mask).sum() <= 4
+    assert not np.array_equal(moved_mask, mask)
+    assert int(moved_mask.sum()) == pytest.approx(int(mask.sum()), rel=0.35)
+
+
+def test_a_bend_is_as_strong_as_asked() -> None:
+    """A ramp of one grey a pixel shows the shift along x, of a deviation of 2 to 8 as asked."""
+    ramp = np.tile(np.clip(np.arange(GRID_SIZE) - 128, 0, 255).astype(np.uint8), (GRID_SIZE, 1))
+    inner = slice(200, 320)
+    deviations = []
+    for seed in range(40):
+        settings = replace(_STILL, elastic=1.0, elastic_pixels=8.0)
+        moved, _ = augment(ramp, None, settings, np.random.default_rng(seed))
+        shift = moved[inner, inner].astype(int) - ramp[inner, inner]
+        deviations.append(float(np.sqrt((shift**2).mean())))
+    assert 2.0 < np.mean(deviations) < 8.0
+    never = replace(_STILL, elastic=1.0, elastic_pixels=0.0)
+    assert np.array_equal(augment(ramp, None, never, np.random.default_rng(0))[0], ramp)
+
+
+def test_cutout_covers_the_film_and_never_the_mask() -> None:
+    """What hides is still there: the mask stays, and the film changes in up to four rectangles."""
+    film, mask = _square()
+    settings = replace(_STILL, cutout=1.0)
+    shares = []
+    for seed in range(40):
+        moved, moved_mask = augment(film, mask, settings, np.random.default_rng(seed))
+        assert moved_mask is not None and np.array_equal(moved_mask, mask)
+        covered = moved != film
+        assert len(np.unique(moved[covered])) <= 4
+        shares.append(covered.sum())
+    assert max(shares) <= 4 * CUTOUT_SIDE[1] ** 2
+    assert np.mean(shares) > CUTOUT_SIDE[0] ** 2
+    assert np.array_equal(film, _square()[0])
+
+
+def test_what_is_off_draws_nothing() -> None:
+    """An old recipe gives the films it gave: the generator stands where it stood."""
+    film, mask = _square()
+    first, second = np.random.default_rng(4), np.random.default_rng(4)
+    augment(film, mask, AugmentSettings(), first)
+    augment(film, mask, replace(AugmentSettings(), lesion_zoom=(3.0, 4.0)), second)
+    assert first.random() == second.random()
+    expected = np.random.default_rng(4)
+    expected.uniform(size=5)  # angle, scale, shift along x and y, flip
+    expected.uniform(size=3)  # gamma, contrast, brightness
+    quiet = replace(AugmentSettings(), noise=0.0, blur=0.0, recompress=0.0)
+    third = np.random.default_rng(4)
+    augment(film, mask, quiet, third)
+    expected.uniform(size=3)  # blur, noise and JPEG are drawn and not met
+    assert third.random() == expected.random()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"lesion_zoom_share": 1.2}, r"lesion_zoom_share lies in \[0, 1\], got 1.2"),
+        ({"elastic": -0.1}, r"elastic lies in \[0, 1\]"),
+        ({"cutout": 2.0}, r"cutout lies in \[0, 1\]"),
+        ({"flip": 1.5}, r"flip lies in \[0, 1\]"),
+        ({"lesion_zoom": (2.0, 1.1)}, "a least and a largest factor"),
+        ({"lesion_zoom": (0.5, 1.1)}, "a least and a largest factor"),
+        ({"lesion_zoom": (1.5,)}, "a least and a largest factor"),
+        ({"anisotropy": -0.1}, "anisotropy must be 0 or more"),
+        ({"elastic_pixels": -1.0}, "elastic_pixels must be 0 or more"),
+    ],
+)
+def test_an_augmentation_that_cannot_be(values: dict[str, float], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        AugmentSettings(**values)  # type: ignore[arg-type]
