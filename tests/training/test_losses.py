@@ -11,6 +11,7 @@ from pneumoseg.training.losses import (
     batch_dice_loss,
     combo_loss,
     evidence_loss,
+    film_dice_loss,
     focal_loss,
 )
 
@@ -107,7 +108,7 @@ def test_combo_is_the_sum_of_both() -> None:
     assert loss.item() == pytest.approx(math.log(2) + 1 - 5 / 13, rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", [focal_loss, batch_dice_loss, combo_loss])
+@pytest.mark.parametrize("loss", [focal_loss, batch_dice_loss, film_dice_loss, combo_loss])
 def test_half_precision_is_summed_in_single(loss: object) -> None:
     """Summing 100,000 pixels in bf16 stops counting at 256."""
     logits = torch.zeros(1, 1, 320, 320, dtype=torch.bfloat16)
@@ -150,3 +151,60 @@ def test_a_batch_of_negatives_has_no_evidence_to_find() -> None:
     loss.backward()
     assert loss.item() == 0
     assert cells.grad is not None and not cells.grad.any()
+
+
+def _large_and_small() -> tuple[torch.Tensor, torch.Tensor]:
+    """Three films of 36 pixels: a lesion of 12 said at 0.5, one of 9 missed, none and all said."""
+    targets = torch.zeros(3, 1, 6, 6)
+    targets[0, 0, :2] = 1
+    targets[1, 0, :3, :3] = 1
+    logits = torch.full((3, 1, 6, 6), -1e9)
+    logits[0, 0, :2] = 0.0
+    logits[2] = 1e9
+    return logits, targets
+
+
+def test_film_dice_by_hand() -> None:
+    """Film one 1 - (2 * 6 + 1) / (6 + 12 + 1), film two 1 - 1 / (9 + 1); film three has no say."""
+    logits, targets = _large_and_small()
+    by_hand = ((1 - 13 / 19) + (1 - 1 / 10)) / 2
+    assert film_dice_loss(logits, targets).item() == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_a_lesion_of_fewer_than_nine_pixels_has_no_dice_of_its_own() -> None:
+    logits, targets = _large_and_small()
+    targets[1, 0, 2, 2] = 0
+    assert film_dice_loss(logits, targets).item() == pytest.approx(1 - 13 / 19, rel=1e-6)
+
+
+def test_films_without_a_lesion_have_no_film_dice() -> None:
+    logits = torch.zeros(2, 1, 4, 4, requires_grad=True)
+    loss = film_dice_loss(logits, torch.zeros(2, 1, 4, 4))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None and not logits.grad.any()
+
+
+def test_combo_with_film_dice_by_hand() -> None:
+    """All logits 0: ln 2, batch Dice 1 - (2 * 10.5 + 1) / (54 + 21 + 1), and a half of the mean of
+    1 - (12 + 1) / (18 + 12 + 1) and 1 - (9 + 1) / (18 + 9 + 1).
+    """
+    _, targets = _large_and_small()
+    logits = torch.zeros(3, 1, 6, 6)
+    film = ((1 - 13 / 31) + (1 - 10 / 28)) / 2
+    loss = combo_loss(logits, targets, film_dice_weight=0.5)
+    assert loss.item() == pytest.approx(math.log(2) + 1 - 22 / 76 + 0.5 * film, rel=1e-6)
+    assert torch.equal(
+        combo_loss(logits, targets, film_dice_weight=0.0), combo_loss(logits, targets)
+    )
+
+
+def test_soft_targets_are_the_cross_entropys_alone() -> None:
+    """All said at 0.8 against 0.25: 0.25 * -ln 0.8 + 0.75 * -ln 0.2; Dice keeps to the mask."""
+    targets = torch.zeros(1, 1, 4, 4)
+    targets[0, 0, 0] = 1
+    logits = torch.full((1, 1, 4, 4), _logit(0.8))
+    loss = combo_loss(logits, targets, soft_targets=torch.full((1, 1, 4, 4), 0.25))
+    cross_entropy = 0.25 * -math.log(0.8) + 0.75 * -math.log(0.2)
+    dice = 1 - (2 * 3.2 + 1) / (12.8 + 4 + 1)
+    assert loss.item() == pytest.approx(cross_entropy + dice, rel=1e-6)

@@ -1,6 +1,7 @@
 """The two losses of the seed: focal loss for the classifier, BCE + batch Dice for the segmenter.
 
-Where the classifier has few films to learn from, their masks can also tell it where to look.
+Where the classifier has few films to learn from, their masks can also tell it where to look; where
+the segmenter has, small lesions can be given the weight of large ones, film by film.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ import torch.nn.functional as F
 DICE_SMOOTHING = 1.0
 """Added to both sides of the Dice ratio, in pixels: keeps an all-negative batch finite and its
 gradient pointing towards an empty mask."""
+
+FILM_DICE_MIN_PIXELS = 9
+"""A lesion of fewer pixels of the input has no Dice of its own: it is what the border of a moved
+film left of one, and a Dice of single pixels jumps."""
 
 
 def focal_loss(
@@ -82,7 +87,54 @@ def batch_dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
     return 1 - (2 * intersection + DICE_SMOOTHING) / (total + DICE_SMOOTHING)
 
 
-def combo_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean binary cross-entropy plus :func:`batch_dice_loss`, equally weighted; same arguments."""
-    cross_entropy = F.binary_cross_entropy_with_logits(logits.float(), targets.float())
-    return cross_entropy + batch_dice_loss(logits, targets)
+def film_dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """One minus the soft Dice of each film with a lesion, averaged over those films.
+
+    Over the batch a large lesion outweighs a small one by its area; here each film counts the same,
+    as it does in the lesion Dice that chooses the epoch. Films without a lesion have no say: what
+    is said on them is the affair of the cross-entropy and of :func:`batch_dice_loss`.
+
+    Args:
+        logits: float (B, 1, S, S).
+        targets: float in [0, 1], same shape; a film has a lesion where at least
+            :data:`FILM_DICE_MIN_PIXELS` of its pixels lie above 0.5.
+
+    Returns:
+        float scalar in [0, 1]; 0 where no film has a lesion.
+    """
+    lesion = (targets > 0.5).flatten(1).sum(dim=1) >= FILM_DICE_MIN_PIXELS
+    if not bool(lesion.any()):
+        return logits.sum() * 0.0
+    probability = torch.sigmoid(logits.float()).flatten(1)[lesion]  # (films with a lesion, S*S)
+    wanted = targets.float().flatten(1)[lesion]
+    intersection = (probability * wanted).sum(dim=1)
+    total = probability.sum(dim=1) + wanted.sum(dim=1)
+    dice = (2 * intersection + DICE_SMOOTHING) / (total + DICE_SMOOTHING)
+    return (1 - dice).mean()
+
+
+def combo_loss(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    film_dice_weight: float = 0.0,
+    soft_targets: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Mean binary cross-entropy plus :func:`batch_dice_loss`, equally weighted.
+
+    Args:
+        logits: float (B, 1, S, S).
+        targets: float in [0, 1], same shape.
+        film_dice_weight: weight of :func:`film_dice_loss` beside them.
+        soft_targets: what the cross-entropy is against in place of ``targets``, same shape; the
+            Dice keeps to ``targets``.
+
+    Returns:
+        float scalar.
+    """
+    wanted = targets if soft_targets is None else soft_targets
+    loss = F.binary_cross_entropy_with_logits(logits.float(), wanted.float())
+    loss = loss + batch_dice_loss(logits, targets)
+    if film_dice_weight > 0:
+        loss = loss + film_dice_weight * film_dice_loss(logits, targets)
+    return loss
