@@ -49,6 +49,37 @@ def test_a_schedule_that_cannot_be(values: dict[str, float], words: str) -> None
         Schedule(**values)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"teacher": "best.pt", "teacher_share": 1.5}, r"teacher_share lies in \[0, 1\], got 1.5"),
+        ({"teacher_share": 0.5}, "teacher_share and teacher_zoom need a teacher"),
+        ({"teacher_zoom": 1.5}, "teacher_share and teacher_zoom need a teacher"),
+        ({"teacher": "best.pt", "teacher_zoom": 0.5}, "teacher_zoom must be 1 or more"),
+        ({"teacher": "best.pt", "size": 160, "teacher_zoom": 1.5}, "got 160 × 1.5 = 240"),
+        ({"film_dice_weight": -1.0}, "film_dice_weight must be 0 or more"),
+        ({"size": 100}, "multiple of 32, got 100"),
+    ],
+)
+def test_a_segmenters_recipe_that_cannot_be(values: dict[str, float], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        SegmenterRecipe(**values)  # type: ignore[arg-type]
+
+
+def test_a_zoom_that_no_float_is() -> None:
+    """320 × 1.1 is 352.00000000000006, and 11 × 32 all the same."""
+    assert SegmenterRecipe(size=320, teacher="best.pt", teacher_zoom=1.1).teacher_zoom == 1.1
+
+
+def test_what_was_added_is_off_by_default() -> None:
+    """A recipe that says nothing of it trains as it did."""
+    segmenter, augmentation = SegmenterRecipe(), SegmenterRecipe().augment
+    assert (segmenter.teacher_share, segmenter.teacher_zoom) == (0.0, 1.0)
+    assert segmenter.film_dice_weight == 0.0
+    assert augmentation.lesion_zoom_share == augmentation.anisotropy == 0.0
+    assert augmentation.elastic == augmentation.cutout == 0.0
+
+
 def test_every_default_is_in_one_place() -> None:
     """Both share the loop's settings; a field of its own in one would be a second default."""
     shared = {f.name for f in dataclasses.fields(Recipe)} - {"out"}

@@ -26,7 +26,7 @@ from pneumoseg.errors import DataError, UsageError
 from pneumoseg.segmenter_efficientnet_b3 import EfficientNetB3UNet
 from pneumoseg.study import Modality
 from pneumoseg.training.augment import AugmentSettings
-from pneumoseg.training.losses import combo_loss
+from pneumoseg.training.losses import combo_loss, film_dice_loss
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe, SourceShare
 from pneumoseg.training.tasks import (
     UNKNOWN,
@@ -346,3 +346,66 @@ def test_recipes_decide_how_the_classifier_slides(
     plain = ClassifierTask(replace(recipe, relu6_until=0.0))
     plain.set_progress(_Mean(), 0.2)
     assert len(shares) == 1 and plain.eligible(0.0)
+
+
+def test_a_lesson_softens_every_target(tmp_path: Path) -> None:
+    """Share 0.5: half mask, half teacher for the cross-entropy; the Dice of batch and film keep to
+    the mask. A film that nobody outlined is the teacher's alone. Share 0: the loss that it was.
+    """
+    cache = write_cache(tmp_path / "cache")
+    rows = (replace(cache.rows[0], label_origin="silver"), *cache.rows[1:])
+    write_table(rows, cache.folder / TABLE_FILE)
+    best = tmp_path / "best.pt"
+    torch.save(build_teacher("scratch").state_dict(), best)
+    recipe = SegmenterRecipe(
+        cache=cache.folder, size=64, init="scratch", teacher=str(best), augment=_STILL
+    )
+    task = SegmenterTask(replace(recipe, teacher_share=0.5, film_dice_weight=0.5))
+    task.set_progress(nn.Identity(), 1.0)  # the lesson of inner maps is over
+    model = task.build().eval()
+    films, _ = task.training_set()
+    drawn_film, undrawn_film = films[3], films[0]
+    batch = [torch.stack(parts) for parts in zip(drawn_film, undrawn_film, strict=True)]
+    assert task.teacher is not None
+    taught = torch.sigmoid(task.teacher.network(batch[0]))
+    hard = torch.stack((batch[2][0], (taught[1] > 0.5).float()))
+    soft = torch.stack(((batch[2][0] + taught[0]) / 2, taught[1]))
+    logits = model(batch[0])
+    expected = combo_loss(logits, hard, film_dice_weight=0.5, soft_targets=soft)
+    torch.testing.assert_close(task.loss(model, batch), expected)
+
+    plain = SegmenterTask(recipe)
+    plain.set_progress(nn.Identity(), 1.0)
+    filled = torch.where(batch[2] == UNKNOWN, taught, batch[2])
+    torch.testing.assert_close(plain.loss(model, batch), combo_loss(logits, filled))
+
+
+def test_film_dice_is_asked_for_without_a_teacher_too(cache: Cache) -> None:
+    recipe = SegmenterRecipe(cache=cache.folder, size=64, init="scratch", augment=_STILL)
+    plain, more = SegmenterTask(recipe), SegmenterTask(replace(recipe, film_dice_weight=0.5))
+    films, _ = plain.training_set()
+    batch = [part[None] for part in films[0]]
+    model = _Bright()
+    difference = more.loss(model, batch) - plain.loss(model, batch)
+    torch.testing.assert_close(difference, 0.5 * film_dice_loss(model(batch[0]), batch[2]))
+
+
+def test_films_without_masks_are_enlarged_about_their_lesion(cache: Cache) -> None:
+    """A classifier's films too: the lesion of 16×8 pixels becomes one of 32×16, label alike."""
+    zoomed = replace(_STILL, lesion_zoom_share=1.0, lesion_zoom=(2.0, 2.0))
+    films = Films(cache, cache.part("train"), Recipe(size=64, augment=zoomed), masks=False)
+    torch.manual_seed(0)
+    item = films[0]
+    assert len(item) == 2 and item[1].tolist() == [1.0]
+    assert (item[0] > 0.5).sum() == pytest.approx(4 * 16 * 8, rel=0.1)
+
+
+def test_a_film_that_nobody_outlined_is_shown_whole(tmp_path: Path) -> None:
+    cache = write_cache(tmp_path / "cache")
+    rows = (replace(cache.rows[0], label_origin="silver"), *cache.rows[1:])
+    write_table(rows, cache.folder / TABLE_FILE)
+    cache = Cache.open(cache.folder)
+    zoomed = replace(_STILL, lesion_zoom_share=1.0, lesion_zoom=(2.0, 2.0))
+    films = Films(cache, cache.part("train"), Recipe(size=64, augment=zoomed), masks=True)
+    film, _, mask = films[0]
+    assert (film > 0.9).sum() == 16 * 8 and (mask == UNKNOWN).all()

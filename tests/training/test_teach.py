@@ -11,7 +11,15 @@ from pneumoseg.errors import UsageError
 from pneumoseg.segmenter_convnext_tiny import ENCODER_CHANNELS, ConvNeXtTinyUNet
 from pneumoseg.segmenter_efficientnet_b3 import UNUSED, EfficientNetB3UNet
 from pneumoseg.training.initialise import build_classifier, build_segmenter
-from pneumoseg.training.teach import Teacher, build_teacher, lesson_loss
+from pneumoseg.training.recipes import SegmenterRecipe
+from pneumoseg.training.teach import (
+    UNKNOWN,
+    Teacher,
+    build_teacher,
+    find_teacher,
+    lesson_loss,
+    taught_targets,
+)
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +125,77 @@ def test_a_damaged_teacher_gets_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be loaded.*damaged") as refusal:
         Teacher(str(path))
     assert "\n" not in str(refusal.value)
+
+
+def _outlining(folder: Path) -> Path:
+    path = folder / "best.pt"
+    torch.save(build_teacher("scratch").state_dict(), path)
+    return path
+
+
+def test_an_enlarged_film_teaches_at_the_pupils_places(tmp_path: Path) -> None:
+    """The teacher gets 96 pixels for the pupil's 64, and what it says comes back to the pupil's."""
+    films = torch.rand(2, 1, 64, 64)
+    teacher = Teacher(str(_outlining(tmp_path)), zoom=1.5)
+    sides = []
+    teacher.network.backbone.conv_stem.register_forward_hook(
+        lambda module, inputs, output: sides.append(inputs[0].shape[-1])
+    )
+    shown, drawn = teacher.look(films)
+    assert sides == [96]
+    assert drawn is not None
+    assert drawn.shape == films.shape
+    assert [m.shape[1:] for m in shown] == [(32, 16, 16), (48, 8, 8), (136, 4, 4), (384, 2, 2)]
+    for one in shown[:2]:
+        assert one.mean(dim=(0, 2, 3)).abs().max() < 1e-3
+        assert one.var(dim=(0, 2, 3), correction=0).max() < 1.01
+
+
+def test_what_an_enlarged_film_shows_is_averaged_back(tmp_path: Path) -> None:
+    """Zoom 2: a pixel's probability is the mean of the four that the teacher gave for it."""
+    films = torch.rand(1, 1, 64, 64)
+    path = str(_outlining(tmp_path))
+    wide = torch.nn.functional.interpolate(films, scale_factor=2.0, mode="bilinear")
+    _, fine = Teacher(path).look(wide)
+    _, drawn = Teacher(path, zoom=2.0).look(films)
+    assert fine is not None
+    assert drawn is not None
+    by_hand = fine.view(1, 1, 64, 2, 64, 2).mean(dim=(3, 5))
+    torch.testing.assert_close(drawn, by_hand)
+
+
+def test_a_classifier_may_look_closer_too(weights: Path) -> None:
+    shown, drawn = Teacher(str(weights), zoom=1.5).look(torch.rand(2, 1, 64, 64))
+    assert drawn is None
+    assert [m.shape[-1] for m in shown] == [16, 8, 4, 2]
+
+
+def test_targets_are_mixed_by_hand() -> None:
+    """Share 0.25 of 0.8: 0.2 where the mask is 0, 0.75 + 0.2 where it is 1; of a film that nobody
+    outlined 0.8 for the cross-entropy, and for Dice 1 where it is above a half.
+    """
+    masks = torch.tensor([[0.0, 1.0], [UNKNOWN, UNKNOWN]]).view(2, 1, 1, 2)
+    drawn = torch.tensor([[0.8, 0.8], [0.8, 0.4]]).view(2, 1, 1, 2)
+    hard, soft = taught_targets(masks, drawn, 0.25)
+    assert hard.flatten().tolist() == [0.0, 1.0, 1.0, 0.0]
+    assert soft.flatten().tolist() == pytest.approx([0.2, 0.95, 0.8, 0.4])
+
+
+def test_without_a_share_masks_are_filled_as_they_were() -> None:
+    """The teacher's probability stands in where nobody drew, for Dice and cross-entropy alike."""
+    masks = torch.tensor([[0.0, 1.0], [UNKNOWN, UNKNOWN]]).view(2, 1, 1, 2)
+    drawn = torch.tensor([[0.8, 0.8], [0.8, 0.4]]).view(2, 1, 1, 2)
+    hard, soft = taught_targets(masks, drawn, 0.0)
+    assert torch.equal(hard, torch.where(masks == UNKNOWN, drawn, masks))
+    assert torch.equal(soft, hard)
+    assert taught_targets(masks, None, 0.0) == (masks, masks)
+
+
+def test_a_classifier_has_no_probabilities_to_share(weights: Path) -> None:
+    recipe = SegmenterRecipe(teacher=str(weights), teacher_share=0.5)
+    with pytest.raises(UsageError, match="draws none; give a best.pt of a run with encoder"):
+        find_teacher(recipe)
+
+
+def test_a_recipe_without_a_teacher_has_none() -> None:
+    assert find_teacher(SegmenterRecipe()) is None

@@ -137,3 +137,29 @@ class SegmenterRecipe(Recipe):
     positive films without an outline lack; without one such films are left out."""
     teacher_weight: float = 1.0
     """First weight of that lesson; it fades linearly to 0 over the training."""
+    teacher_share: float = 0.0
+    """Share of the teacher's probability in what the cross-entropy is against, on every film; the
+    rest is the mask. Where nobody drew one, all is the teacher's. Dice keeps to masks: there, what
+    the teacher finds more likely than not."""
+    teacher_zoom: float = 1.0
+    """The teacher sees films this many times larger than the pupil: 1.5 where it was taught finer.
+    """
+    film_dice_weight: float = 0.0
+    """Weight of the Dice averaged over films with a lesion, beside that of the whole batch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.teacher_share <= 1:
+            raise UsageError(f"teacher_share lies in [0, 1], got {self.teacher_share}")
+        if self.film_dice_weight < 0:
+            raise UsageError(f"film_dice_weight must be 0 or more, got {self.film_dice_weight}")
+        shown = self.size * self.teacher_zoom
+        if self.teacher_zoom < 1 or abs(shown - 32 * round(shown / 32)) > 1e-6:
+            raise UsageError(
+                f"teacher_zoom must be 1 or more and size × teacher_zoom a multiple of 32, got "
+                f"{self.size} × {self.teacher_zoom:g} = {shown:g}"
+            )
+        if not self.teacher and (self.teacher_share > 0 or self.teacher_zoom != 1):
+            raise UsageError(
+                "teacher_share and teacher_zoom need a teacher; name one, or omit both"
+            )

@@ -15,25 +15,23 @@ from torch.utils.data import Dataset
 from pneumoseg import metrics
 from pneumoseg.calibration import threshold_for_recall
 from pneumoseg.dataset.cache import Cache
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError
 from pneumoseg.metrics import SEED_BETA
 from pneumoseg.plots import draw_confusion, draw_roc
 from pneumoseg.preprocess import Normalisation, mask_to_input, to_tensor
 from pneumoseg.settings import CLASSIFIER_THRESHOLD, SEGMENTER_THRESHOLD
+from pneumoseg.training import teach
 from pneumoseg.training.augment import AugmentSettings, augment
 from pneumoseg.training.grow import set_silu_share, use_sliding_activations
 from pneumoseg.training.initialise import build_classifier, build_segmenter
 from pneumoseg.training.losses import combo_loss, evidence_loss, focal_loss
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe
-from pneumoseg.training.teach import Teacher, build_teacher, lesson_loss
+from pneumoseg.training.teach import UNKNOWN
 
 NORMALISATION = Normalisation()
 """What both networks see; goes onto the bundle's card."""
 
 VALIDATION_BATCH = 16
-
-UNKNOWN = -1.0
-"""Stands at every pixel of a mask that nobody drew."""
 
 
 class Films(Dataset[tuple[torch.Tensor, ...]]):
@@ -59,13 +57,14 @@ class Films(Dataset[tuple[torch.Tensor, ...]]):
         row = int(self.rows[index])
         # torch seeds each loader process and epoch; numpy's generator hangs on that seed.
         rng = np.random.default_rng(int(torch.randint(0, 2**62, (1,)).item()))
-        mask = self.cache.masks[row] if self.masks else None
+        looked_at = self.masks or self.settings.lesion_zoom_share > 0
+        mask = self.cache.masks[row] if looked_at and self.cache.outlined[row] else None
         film, mask = augment(self.cache.images[row], mask, self.settings, rng)
         tensor = torch.from_numpy(to_tensor(film, self.size, NORMALISATION))
         label = torch.tensor([float(self.cache.labels[row])])
-        if mask is None:
+        if not self.masks:
             return tensor, label
-        if not self.cache.outlined[row]:
+        if mask is None:
             return tensor, label, torch.full_like(tensor, UNKNOWN)
         return tensor, label, torch.from_numpy(mask_to_input(mask, self.size))
 
@@ -231,19 +230,14 @@ class SegmenterTask:
         self.cache = Cache.open(recipe.cache)
         self.validation = _rows(self.cache, "calibration")
         self.said = np.zeros(0, dtype=np.bool_)
-        if recipe.teacher and recipe.encoder != "convnext_tiny":
-            raise UsageError(
-                f"a recipe with encoder {recipe.encoder!r} makes a teacher and has none; leave "
-                "teacher empty"
-            )
-        self.teacher = Teacher(recipe.teacher) if recipe.teacher else None
+        self.teacher = teach.find_teacher(recipe)
         self.lesson_weight = recipe.teacher_weight
 
     def build(self) -> nn.Module:
         """U-Net on ConvNeXt-Tiny, or a teacher, from the recipe's start."""
         recipe = self.recipe
         if recipe.encoder == "efficientnet_b3":
-            return build_teacher(
+            return teach.build_teacher(
                 recipe.init, drop_path_rate=recipe.drop_path_rate, seed=recipe.seed
             )
         return build_segmenter(
@@ -265,13 +259,14 @@ class SegmenterTask:
         """BCE plus Dice over the whole batch, and what is left of the teacher's lesson."""
         films, _, masks = batch
         films = films.contiguous(memory_format=torch.channels_last)
+        weight = self.recipe.film_dice_weight
         if self.teacher is None:
-            return combo_loss(model(films), masks)
+            return combo_loss(model(films), masks, film_dice_weight=weight)
         shown, drawn = self.teacher.look(films)
-        if drawn is not None:
-            masks = torch.where(masks == UNKNOWN, drawn, masks)
+        masks, soft = teach.taught_targets(masks, drawn, self.recipe.teacher_share)
         logits, maps = model(films, with_features=True)
-        return combo_loss(logits, masks) + self.lesson_weight * lesson_loss(maps, shown)
+        loss = combo_loss(logits, masks, film_dice_weight=weight, soft_targets=soft)
+        return loss + self.lesson_weight * teach.lesson_loss(maps, shown)
 
     def set_progress(self, model: nn.Module, progress: float) -> None:
         """Let the teacher's lesson fade."""

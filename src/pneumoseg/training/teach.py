@@ -9,7 +9,10 @@ ships. Feature distillation in the sense of Romero et al., «FitNets», ICLR 201
 with a fixed choice of channels in place of a learnt projection.
 
 A classifier that then learnt to outline (:class:`EfficientNetB3UNet`) also draws: its masks stand
-in for those that positive films without an outline lack.
+in for those that positive films without an outline lack, and how sure it is of each pixel can
+soften what the pupil is asked for on every film (``teacher_share``; Hinton et al., «Distilling the
+Knowledge in a Neural Network», 2015, arXiv 1503.02531). A teacher that was taught finer than the
+pupil sees the same films enlarged (``teacher_zoom``).
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ import torch.nn.functional as F
 from pneumoseg.errors import UsageError
 from pneumoseg.segmenter_efficientnet_b3 import UNUSED, EfficientNetB3UNet
 from pneumoseg.training.initialise import UNREADABLE, build_classifier, load_weights
+from pneumoseg.training.recipes import SegmenterRecipe
+
+UNKNOWN = -1.0
+"""Stands at every pixel of a mask that nobody drew."""
 
 
 def build_teacher(init: str, *, drop_path_rate: float = 0.2, seed: int = 0) -> EfficientNetB3UNet:
@@ -62,12 +69,13 @@ class Teacher:
 
     Args:
         weights: a ``best.pt`` of a classifier's or of a teacher's run, or a bundle.
+        zoom: it sees films this many times larger than the pupil.
 
     Raises:
         UsageError: neither a classifier's weights nor a teacher's.
     """
 
-    def __init__(self, weights: str) -> None:
+    def __init__(self, weights: str, *, zoom: float = 1.0) -> None:
         if weights in ("scratch", "imagenet", "lite2"):
             raise UsageError(
                 f"teacher {weights!r} has never seen a film; give a best.pt of a classifier's run, "
@@ -79,13 +87,14 @@ class Teacher:
         except UsageError as error:
             raise UsageError(f"teacher {weights!r} cannot be loaded: {error}") from error
         self.network = network.eval().requires_grad_(False)
+        self.zoom = zoom
 
     @torch.no_grad()
     def look(self, films: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor | None]:
         """What the teacher sees in a batch.
 
         Args:
-            films: float (B, 1, S, S), as the pupil gets them.
+            films: float (B, 1, S, S), as the pupil gets them; S times ``zoom`` a multiple of 32.
 
         Returns:
             float (B, C, S/4, S/4) to (B, C, S/32, S/32) with C of 32, 48, 136 and 384; each channel
@@ -93,13 +102,71 @@ class Teacher:
             its probabilities, float (B, 1, S, S), else None.
         """
         self.network.to(films.device)
+        side, wide = films.shape[-1], films
+        if self.zoom != 1:
+            wide = F.interpolate(films, size=round(side * self.zoom), mode="bilinear")
+        drawn = None
         if self.outlines:
-            logits, maps = self.network(films, with_features=True)
+            logits, maps = self.network(wide, with_features=True)
             drawn = torch.sigmoid(logits.float())
         else:
-            maps = self.network.backbone.forward_intermediates(films, intermediates_only=True)
-            drawn = None
-        return [F.batch_norm(shown, None, None, training=True) for shown in maps[1:]], drawn
+            maps = self.network.backbone.forward_intermediates(wide, intermediates_only=True)
+        maps = maps[1:]
+        if self.zoom != 1:
+            places = [side // stride for stride in (4, 8, 16, 32)]
+            maps = [
+                F.adaptive_avg_pool2d(own.float(), place)
+                for own, place in zip(maps, places, strict=True)
+            ]
+            drawn = None if drawn is None else F.interpolate(drawn, size=side, mode="area")
+        return [F.batch_norm(shown, None, None, training=True) for shown in maps], drawn
+
+
+def find_teacher(recipe: SegmenterRecipe) -> Teacher | None:
+    """Load the teacher that a recipe names, or None where it names none.
+
+    Raises:
+        UsageError: the recipe makes a teacher itself, or names one that cannot do what it asks.
+    """
+    if not recipe.teacher:
+        return None
+    if recipe.encoder != "convnext_tiny":
+        raise UsageError(
+            f"a recipe with encoder {recipe.encoder!r} makes a teacher and has none; leave "
+            "teacher empty"
+        )
+    teacher = Teacher(recipe.teacher, zoom=recipe.teacher_zoom)
+    if recipe.teacher_share > 0 and not teacher.outlines:
+        raise UsageError(
+            f"teacher_share asks for a teacher's outlines, and {recipe.teacher!r} draws none; give "
+            "a best.pt of a run with encoder efficientnet_b3"
+        )
+    return teacher
+
+
+def taught_targets(
+    masks: torch.Tensor, drawn: torch.Tensor | None, share: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What Dice and what the cross-entropy are against, with a teacher.
+
+    Args:
+        masks: float (B, 1, S, S), 0/1, or :data:`UNKNOWN` at every pixel of one that nobody drew.
+        drawn: the teacher's probabilities, same shape; None of one that cannot outline.
+        share: of the teacher's probability where there is a mask.
+
+    Returns:
+        For Dice the masks, for the cross-entropy masks and probabilities mixed; of a film without a
+        mask, for Dice where the probability is above a half, for the cross-entropy the probability.
+        With a share of 0 both are the masks, and the probability where there is none.
+    """
+    if drawn is None:
+        return masks, masks
+    unknown = masks == UNKNOWN
+    if share == 0:
+        filled = torch.where(unknown, drawn, masks)
+        return filled, filled
+    hard = torch.where(unknown, (drawn > 0.5).float(), masks)
+    return hard, torch.where(unknown, drawn, torch.lerp(masks, drawn, share))
 
 
 def lesson_loss(pupil: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor]) -> torch.Tensor:
