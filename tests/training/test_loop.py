@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError, RuntimeUnavailableError, UsageError
 from pneumoseg.training import loop
 from pneumoseg.training.loop import Progress, train
 from pneumoseg.training.recipes import Recipe, Schedule
@@ -299,3 +299,24 @@ def test_norms_and_biases_do_not_decay() -> None:
     assert [p.shape for p in decayed["params"]] == [(2, 1, 1, 1), (1, 8)]
     assert decayed["weight_decay"] == 0.02 and free["weight_decay"] == 0.0
     assert len(free["params"]) == 4
+
+
+def test_a_recipe_may_ask_for_faster_gradients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for, every network that is trained hears of it with the precision; else none does."""
+    heard: list[tuple[nn.Module, str]] = []
+    monkeypatch.setattr(loop, "use_fast_depthwise", lambda *heard_of: heard.append(heard_of))
+    for fast in (False, True):
+        schedule = replace(_SCHEDULE, epochs=1, fast_depthwise=fast)
+        task = _Task(Recipe(out=tmp_path / str(fast), schedule=schedule))
+        train(task)
+        assert heard == ([(task.model, "no")] if fast else [])
+
+
+def test_a_refusal_leaves_no_folder(tmp_path: Path) -> None:
+    """This schedule is fp32's, for which there are no faster gradients."""
+    recipe = Recipe(out=tmp_path / "run", schedule=replace(_SCHEDULE, fast_depthwise=True))
+    with pytest.raises(RuntimeUnavailableError, match="fast_depthwise is for training in bf16"):
+        train(_Task(recipe))
+    assert not (tmp_path / "run").exists()

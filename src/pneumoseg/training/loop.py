@@ -11,7 +11,6 @@ import dataclasses
 import json
 import logging
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +27,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError
 from pneumoseg.plots import draw_training_curves
+from pneumoseg.training.depthwise import use_fast_depthwise
+from pneumoseg.training.devices import open_devices
 from pneumoseg.training.recipes import Recipe, Schedule
 from pneumoseg.training.run_folder import (
     BEST_FILE,
@@ -158,8 +159,10 @@ class _Run:
         if schedule.threads:
             torch.set_num_threads(schedule.threads)
         torch.manual_seed(self.recipe.seed)
-        self.accelerator = _accelerator(schedule.precision)
+        self.accelerator = open_devices(schedule.precision)
         network = task.build().to(memory_format=torch.channels_last)
+        if schedule.fast_depthwise:
+            use_fast_depthwise(network, self.accelerator.mixed_precision)
         groups = _parameter_groups(network, schedule.weight_decay)
         self.model, self.optimizer = self.accelerator.prepare(
             network, torch.optim.AdamW(groups, lr=0.0)
@@ -273,31 +276,6 @@ class _Run:
             new.rename(last)
             shutil.rmtree(old, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-
-
-def _accelerator(precision: str) -> Accelerator:
-    """Open the devices; the processes of torchrun train together, or not at all."""
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(), mixed_precision=_precision(precision)
-    )
-    asked = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != asked:
-        raise UsageError(
-            f"{asked} processes were started but {accelerator.num_processes} would train together; "
-            "start them with torchrun, or one with plain pneumoseg"
-        )
-    return accelerator
-
-
-def _precision(wanted: str) -> str:
-    """Turn the recipe's precision into accelerate's: bf16 only where the device computes in it."""
-    if wanted == "auto":
-        if torch.cuda.is_available():
-            fast = torch.cuda.is_bf16_supported()
-        else:
-            fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        wanted = "bf16" if fast else "fp32"
-    return "bf16" if wanted == "bf16" else "no"
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

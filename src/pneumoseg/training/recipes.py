@@ -57,6 +57,9 @@ class Schedule:
     """Loader processes; 0 loads in the training process."""
     threads: int = 0
     """CPU threads of the networks, 0 for PyTorch's choice."""
+    fast_depthwise: bool = False
+    """Faster gradients of depthwise convolutions, for bf16 on a CPU with AVX-512; they are compiled
+    before the first such run and need a C++ compiler and ninja."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "films_per_epoch", "batch_size", "patience"):
