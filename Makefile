@@ -43,7 +43,7 @@ figures: $(DEV)/.installed
 ## make results   measure the shipped weights on the real films, write docs/results.md (about 15 min)
 results: $(DEV)/.installed
 	test -f cache/phantom/truth.csv || $(DEV)/bin/pneumoseg phantom --out cache/phantom --count 800 --seed 100000 --size 512
-	test -f cache/cxr/cache.json || $(DEV)/bin/pneumoseg prepare --settings configs/prepare_cxr.toml
+	test -f cache/lean/cache.json || $(DEV)/bin/pneumoseg prepare --settings configs/prepare_cxr.toml
 	$(DEV)/bin/python docs/results.py
 
 ## make weights   measure the training runs that are here, write docs/weights.md
@@ -54,11 +54,9 @@ weights: $(DEV)/.installed
 bundle: $(DEV)/.installed
 	$(DEV)/bin/pneumoseg phantom --out cache/phantom --count 800 --seed 100000 --size 512
 	$(DEV)/bin/pneumoseg prepare --settings configs/prepare_cxr.toml
-	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier_lite2.toml
+	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier.toml
 	$(DEV)/bin/pneumoseg train classifier --settings configs/cxr_classifier_finer.toml
-	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter_teacher.toml
-	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter_taught.toml
-	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter_finer.toml
+	$(DEV)/bin/pneumoseg train segmenter --settings configs/cxr_segmenter.toml
 	$(DEV)/bin/pneumoseg calibrate --settings configs/cxr_calibrate.toml
 
 ## make bundle-ct  train CT weights on simulated pneumothorax (two hours; needs the CT in ../shared)

@@ -1,6 +1,6 @@
 """What computing in int8 would cost and gain: NNCF's post-training quantisation, measured.
 
-    python -P benchmarks/int8.py --cache cache/cxr --called "SIIM-ACR films"
+    python -P benchmarks/int8.py --cache cache/lean --called "SIIM-ACR films"
     python -P benchmarks/int8.py --table             the Markdown table, from the JSON alone
 
 Both networks of a bundle are quantised by NNCF (pip install nncf; its defaults, preset mixed),
@@ -213,7 +213,7 @@ def table(report: Mapping[str, Any]) -> str:
 def main() -> None:
     """Quantise, measure, write, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cache", type=Path, default=Path("cache/cxr"))
+    parser.add_argument("--cache", type=Path, default=Path("cache/lean"))
     parser.add_argument("--called", default="films", help="what the report calls them")
     parser.add_argument("--bundle", default="cxr")
     parser.add_argument("--limit", type=int, help="the first so many films of the test part")

@@ -6,7 +6,7 @@
 
 Every step is a command of pneumoseg, shown on the page; its JSON and pictures stay in
 outputs/results, which is not committed: they name films. docs/results.json keeps the figures.
-Needs ../shared/data/siim and cache/cxr (pneumoseg prepare --settings configs/prepare_cxr.toml).
+Needs ../shared/data/siim and cache/lean (pneumoseg prepare --settings configs/prepare_cxr.toml).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pneumoseg.reading.siim_csv import read_table
 ROOT = Path(__file__).parents[1]
 OUT = Path("outputs/results")
 SIIM = Path("../shared/data/siim")
-TABLE = Path("cache/cxr/table.csv")
+TABLE = Path("cache/lean/table.csv")
 KEPT, PAGE = ROOT / "docs/results.json", ROOT / "docs/results.md"
 HEADER = (
     "| figure | value | 95 % interval | images | positive | patients |\n|---|---|---|---|---|---|"

@@ -6,7 +6,7 @@
 
 Every step is a run of `pneumoseg train` with a file of configs/. Measured on the calibration part,
 which chooses between them: the test part is for the weights that ship, once. A run whose folder is
-not here keeps the figures that docs/weights.json has of it. Needs cache/cxr
+not here keeps the figures that docs/weights.json has of it. Needs cache/lean
 (pneumoseg prepare --settings configs/prepare_cxr.toml).
 """
 
@@ -28,7 +28,7 @@ from pneumoseg.metrics import Statistic
 ROOT = Path(__file__).parents[1]
 KEPT, PAGE = ROOT / "docs/weights.json", ROOT / "docs/weights.md"
 BEGIN, END = "<!-- steps:{} -->\n", "<!-- /steps:{} -->"
-CACHE = Path("cache/cxr")
+CACHE = Path("cache/lean")
 SEED = 0
 
 

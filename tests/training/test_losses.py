@@ -145,6 +145,23 @@ def test_evidence_loss_leaves_the_logit_alone() -> None:
     )
 
 
+def test_evidence_beside_a_widened_mask() -> None:
+    """One pixel of 4×4 in the upper left cell, widened by a quarter of the side, which is a pixel:
+    the 3×3 reaches the four cells with 4, 2, 2 and 1 pixels."""
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[0, 0, 1, 1] = 1
+    cells = torch.tensor([[[[math.log(3), 0.0], [0.0, 0.0]]]])
+    said = [-math.log(1 / 2), -math.log(1 / 6)]
+    assert evidence_loss(cells, mask).item() == pytest.approx(said[0], rel=1e-5)
+    by_hand = 4 / 9 * said[0] + 5 / 9 * said[1]
+    assert evidence_loss(cells, mask, margin=0.25).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_a_mask_that_nobody_drew_is_not_widened_into_one() -> None:
+    cells = torch.randn(1, 1, 2, 2)
+    assert evidence_loss(cells, torch.full((1, 1, 4, 4), -1.0), margin=0.25).item() == 0
+
+
 def test_a_batch_of_negatives_has_no_evidence_to_find() -> None:
     cells = torch.randn(2, 1, 2, 2, requires_grad=True)
     loss = evidence_loss(cells, torch.zeros(2, 1, 4, 4))

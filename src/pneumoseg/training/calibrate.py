@@ -34,7 +34,7 @@ class CalibrateSettings:
     """Run folder of ``pneumoseg train classifier``."""
     segmenter: Path = Path("runs/segmenter")
     """Run folder of ``pneumoseg train segmenter``."""
-    cache: Path = Path("cache/cxr")
+    cache: Path = Path("cache/lean")
     """The cache both were trained on; its calibration part chooses, its test part is measured.
     Of CT the whole volumes are read again, from where prepare found them."""
     out: Path = Path("bundles/cxr")

@@ -40,7 +40,9 @@ def focal_loss(
     return (weight * (1 - p_of_truth) ** gamma * cross_entropy).mean()
 
 
-def evidence_loss(cell_logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+def evidence_loss(
+    cell_logits: torch.Tensor, masks: torch.Tensor, *, margin: float = 0.0
+) -> torch.Tensor:
     """How far a classifier's evidence lies from the lesion, on positive films alone.
 
     A network that ends in mean pooling and one linear layer gives each cell of its last feature map
@@ -53,11 +55,15 @@ def evidence_loss(cell_logits: torch.Tensor, masks: torch.Tensor) -> torch.Tenso
         cell_logits: float (B, 1, H, W), shares of the logit.
         masks: float 0/1 (B, 1, S, S), S a multiple of H and W; a film whose mask is negative
             everywhere (nobody drew it) counts as one without a lesion.
+        margin: by which share of the side the masks are widened first: the pleural line, which
+            shows the lesion, lies at its edge.
 
     Returns:
         float scalar in nats; 0 where no film has a lesion.
     """
     height, width = cell_logits.shape[-2:]
+    if reach := round(margin * masks.shape[-1]):
+        masks = F.max_pool2d(masks.float(), 2 * reach + 1, stride=1, padding=reach)
     covered = F.adaptive_avg_pool2d(masks.float(), (height, width)).flatten(1)  # (B, H*W)
     total = covered.sum(dim=1)
     positive = total > 0

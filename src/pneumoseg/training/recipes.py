@@ -73,7 +73,7 @@ class Schedule:
 class Recipe:
     """What both networks' recipes share."""
 
-    cache: Path = Path("cache/cxr")
+    cache: Path = Path("cache/lean")
     """The prepared cache (``pneumoseg prepare``)."""
     out: Path = Path("runs/run")
     """The run folder to write; an unfinished run in it is resumed."""
@@ -110,6 +110,8 @@ class ClassifierRecipe(Recipe):
     """Focal loss: focusing exponent."""
     evidence_weight: float = 0.0
     """Weight of the loss that asks for the evidence to lie on the mask, 0 for none."""
+    evidence_margin: float = 0.0
+    """By which share of the film's side masks are widened for it."""
     relu6_until: float = 0.0
     """Share of the training over which ReLU6 slides to SiLU (0.5 with init lite2), 0 for SiLU."""
     keep_by: Literal["f2", "auroc"] = "f2"

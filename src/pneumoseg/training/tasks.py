@@ -152,7 +152,9 @@ class ClassifierTask:
             return focal_loss(logits, labels, alpha=recipe.focal_alpha, gamma=recipe.focal_gamma)
         logits, cells = model(films, evidence=True)
         focal = focal_loss(logits, labels, alpha=recipe.focal_alpha, gamma=recipe.focal_gamma)
-        return focal + recipe.evidence_weight * evidence_loss(cells, masks[0])
+        return focal + recipe.evidence_weight * evidence_loss(
+            cells, masks[0], margin=recipe.evidence_margin
+        )
 
     def set_progress(self, model: nn.Module, progress: float) -> None:
         """Slide from ReLU6 to SiLU where the recipe asks for it."""
