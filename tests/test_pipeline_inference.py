@@ -122,6 +122,20 @@ def test_keywords_replace_the_card_and_the_card_the_defaults(tmp_path: Path) -> 
         Cascade.load(folder, classifier_threshold=1.5)
 
 
+def test_the_leaderboard_point_is_the_cards_other_one(tmp_path: Path) -> None:
+    screening, leaderboard = PipelineConfig(0.2, 0.6, 77), PipelineConfig(0.7, 0.6, 77)
+    folder = write_tiny_bundle(tmp_path / "tiny", config=screening, leaderboard=leaderboard).folder
+    assert Cascade.load(folder).config == screening
+    assert Cascade.load(folder, operating_point="leaderboard").config == leaderboard
+    one = Cascade.load(folder, operating_point="leaderboard", min_pixels=5).config
+    assert one == PipelineConfig(0.7, 0.6, 5)
+
+
+def test_a_bundle_without_a_leaderboard_point_says_so(bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="no operating point 'leaderboard'; choose screening"):
+        Cascade.load(bundle.folder, operating_point="leaderboard")
+
+
 def test_the_probability_is_calibrated_before_it_is_judged(tmp_path: Path) -> None:
     """A bias of 3 turns the black film's -2 into +1: suspected, though its logit is negative."""
     folder = write_tiny_bundle(

@@ -21,7 +21,7 @@ from pathlib import Path
 from pneumoseg.calibration import Calibration
 from pneumoseg.errors import BundleError, UsageError
 from pneumoseg.preprocess import Normalisation, Window
-from pneumoseg.settings import PipelineConfig
+from pneumoseg.settings import PipelineConfig, PointName
 from pneumoseg.storage.toml_settings import load_settings
 from pneumoseg.storage.toml_text import toml_text
 from pneumoseg.study import Modality
@@ -100,7 +100,8 @@ class Card:
         classifier_size: side of the classifier's input in pixels, a multiple of 32.
         segmenter_size: side of the segmenter's input in pixels, a multiple of 32.
         normalisation: mean and standard deviation on the unit interval, for both networks.
-        config: the calibrated operating point.
+        config: the calibrated operating point for screening: recall first.
+        leaderboard: that of the best SIIM mean Dice, where there is one.
         calibration: from the classifier's logit to a probability.
         training: data, licence, initial weights, limits.
         sha256: digests of the two network files.
@@ -122,6 +123,7 @@ class Card:
     figures: tuple[CardFigure, ...] = ()
     window: Window | None = None
     parent: str = ""
+    leaderboard: PipelineConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("classifier_size", "segmenter_size"):
@@ -136,6 +138,21 @@ class Card:
             raise BundleError("a CT bundle needs a window in HU, and no other bundle has one")
         if self.window is not None and self.window.width <= 0:
             raise BundleError(f"window.width must be positive, got {self.window.width}")
+
+    def point(self, name: PointName = "screening") -> PipelineConfig:
+        """One of the card's operating points.
+
+        Raises:
+            UsageError: the card has none of that name.
+        """
+        if name == "screening":
+            return self.config
+        if name != "leaderboard" or self.leaderboard is None:
+            raise UsageError(
+                f"the bundle {self.name!r} has no operating point {name!r}; choose "
+                + ("screening" if self.leaderboard is None else "screening or leaderboard")
+            )
+        return self.leaderboard
 
 
 @dataclass(frozen=True)
@@ -223,7 +240,8 @@ _COMMENTS = {
     "modality": "The only kind of examination these networks may be used on.",
     "classifier_size": "Sides of the square network inputs, in pixels.",
     "normalisation": "Networks see (x - mean) / std, with x in [0, 1].",
-    "config": "The calibrated operating point; a flag or keyword replaces it.",
+    "config": "The calibrated operating point for screening; a flag or keyword replaces it.",
+    "leaderboard": "The operating point of the best SIIM mean Dice, for submissions.",
     "calibration": "From the classifier's logit to the probability that a reader sees.",
     "window": "The HU that CT slices are shown with, from 0 to 1.",
     "parent": "The bundle this one was derived from; empty for one trained from data.",

@@ -43,7 +43,7 @@ from pneumoseg.errors import BundleError, InputError
 from pneumoseg.preprocess import Placement
 from pneumoseg.runtime import Network, load_network
 from pneumoseg.runtime.grids import run_on_grids
-from pneumoseg.settings import OperatingPoint, PipelineConfig
+from pneumoseg.settings import OperatingPoint, PipelineConfig, PointName
 from pneumoseg.study import (
     Detection,
     Finding,
@@ -108,6 +108,7 @@ class Cascade:
         precision: str = "f32",
         threads: int | None = None,
         streams: int | None = None,
+        operating_point: PointName = "screening",
         **numbers: Unpack[OperatingPoint],
     ) -> Cascade:
         """Load a bundle into a runtime: ``Cascade.load("cxr").predict(read("chest.dcm"))``.
@@ -119,6 +120,8 @@ class Cascade:
             precision: ``f32``, or ``bf16`` where runtime and device have it.
             threads: threads of each network, or None for the runtime's own choice.
             streams: films OpenVINO computes at the same time; None for one a thread, up to 4.
+            operating_point: ``screening``, recall first, or ``leaderboard``, the best SIIM mean
+                Dice, where the card has one.
             numbers: fields of :class:`PipelineConfig` that replace the card's, for example
                 ``classifier_threshold=0.2``.
 
@@ -128,7 +131,7 @@ class Cascade:
             UsageError: a value out of its range.
         """
         opened = load_bundle(bundle)
-        config = opened.card.config.replaced(**numbers)
+        config = opened.card.point(operating_point).replaced(**numbers)
         load = functools.partial(
             load_network,
             runtime=runtime,

@@ -21,6 +21,10 @@ Gate = Literal["hard", "soft", "off"]
 """What stage one's answer does to stage two: see :attr:`PipelineConfig.gate`."""
 
 
+PointName = Literal["screening", "leaderboard"]
+"""Which of a card's operating points: recall first, or the SIIM mean Dice."""
+
+
 class OperatingPoint(TypedDict, total=False):
     """The fields of :class:`PipelineConfig` as keywords; None keeps what the card says."""
 

@@ -136,12 +136,15 @@ def test_figures_are_of_the_test_part_with_n_and_interval(road: Road) -> None:
     figures = {figure.name: figure for figure in road.done.figures}
     assert {name for name in figures if not name.endswith((" lesions", ", PA", ", AP"))} == {
         "AUROC", "recall", "specificity", "F2", "share segmented", "lesion Dice", "SIIM mean Dice",
+        "SIIM mean Dice, leaderboard point", "SIIM mean Dice of an all-empty submission",
         "int8 decisions equal to float32", "int8 masks, Dice with float32",
     }  # fmt: skip
     by_size = [f.n for name, f in figures.items() if re.fullmatch("lesion Dice, .* lesions", name)]
     assert sum(by_size) == positives
     assert figures["AUROC, PA"].n + figures["AUROC, AP"].n == len(test)
     assert figures["specificity, PA"].n + figures["specificity, AP"].n == len(test) - positives
+    empty = figures["SIIM mean Dice of an all-empty submission"]
+    assert empty.value == 1 - positives / len(test)
     assert figures["AUROC"].n == len(test) and figures["AUROC"].n_positive == positives
     assert figures["recall"].n == figures["lesion Dice"].n == positives
     assert figures["specificity"].n == len(test) - positives

@@ -198,6 +198,21 @@ def test_a_finished_run_is_not_trained_further(tmp_path: Path) -> None:
     assert again.validated == [] and again.points.drawn == []
 
 
+def test_a_run_from_before_an_option_goes_on(tmp_path: Path) -> None:
+    """An earlier version wrote fewer keys; such a run had the new options at their defaults."""
+    recipe = _recipe(tmp_path, epochs=1)
+    train(_Task(recipe))
+    path = recipe.out / "settings.json"
+    held = json.loads(path.read_text())
+    del held["augment"]["cutout"], held["schedule"]["fast_depthwise"], held["source_shares"]
+    path.write_text(json.dumps(held))
+    assert train(_Task(recipe)).epoch == 1
+    held["augment"]["flip"] = 0.125
+    path.write_text(json.dumps(held))
+    with pytest.raises(UsageError, match="another recipe"):
+        train(_Task(recipe))
+
+
 def test_another_recipe_in_the_folder_is_refused(tmp_path: Path) -> None:
     recipe = _recipe(tmp_path, epochs=1)
     train(_Task(recipe))

@@ -64,6 +64,7 @@ def derive_bundle(
         training=dataclasses.replace(card.training, notes=(*card.training.notes, note)),
         figures=(*(f for f in card.figures if f.name.startswith(_THRESHOLD_FREE)), *figures),
         parent=parent_line(parent),
+        leaderboard=None,  # chosen for the parent's probability and point
     )
     digest = hashlib.sha256(toml_text(changed).encode()).hexdigest()[:_VERSION_LETTERS]
     changed = dataclasses.replace(changed, version=f"{card.version}+{digest}")

@@ -99,6 +99,7 @@ def load_cascade(settings: PredictSettings) -> Predictor:
         precision=settings.precision,
         threads=settings.threads,
         streams=settings.streams,
+        operating_point=settings.operating_point or "screening",
         classifier_threshold=settings.classifier_threshold,
         segmenter_threshold=settings.segmenter_threshold,
         min_pixels=settings.min_pixels,

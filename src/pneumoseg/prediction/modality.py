@@ -23,7 +23,7 @@ from pneumoseg.study import Modality
 
 DEFAULT_BUNDLES = {Modality.XRAY: "cxr", Modality.CT: "ct"}
 _CT_ONLY = ("min_volume_ml", "window_center", "window_width")
-_XRAY_ONLY = ("top_threshold", "top_min_pixels", "mirror")
+_XRAY_ONLY = ("top_threshold", "top_min_pixels", "mirror", "operating_point")
 
 
 @dataclass(frozen=True)

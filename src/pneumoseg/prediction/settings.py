@@ -9,7 +9,7 @@ from typing import Literal
 
 from pneumoseg.errors import UsageError
 from pneumoseg.runtime.choice import AUTO
-from pneumoseg.settings import Gate
+from pneumoseg.settings import Gate, PointName
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class PredictSettings:
     """Shipped bundle by name, or another's folder; None: cxr for X-rays, ct for CT."""
     modality: Literal["auto", "xray", "ct"] = "auto"
     """What the inputs are; auto: what the bundle is for, else what the first scan says it is."""
+    operating_point: PointName | None = None
+    """Of the bundle: screening (None: this one) misses almost none; leaderboard has the best SIIM
+    mean Dice. The numbers below replace single ones."""
     classifier_threshold: float | None = None
     """Probability from which a film or slice is suspected; None takes the bundle's."""
     segmenter_threshold: float | None = None

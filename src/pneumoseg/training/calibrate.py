@@ -132,6 +132,7 @@ def calibrate(settings: CalibrateSettings) -> Calibrated:
             ),
             sha256=PLACEHOLDER,
             window=cache.window,
+            leaderboard=chosen.leaderboard,
         )
         write_bundle(settings.out, card, classifier.int8, segmenter.int8)
         write_bundle(folder / "f32", card, classifier.f32, segmenter.f32)

@@ -12,6 +12,7 @@ from scipy.special import expit
 from pneumoseg.calibration import Calibration, choose_calibration, threshold_for_recall
 from pneumoseg.dataset.cache import Cache
 from pneumoseg.errors import DataError
+from pneumoseg.operating_point.submission import choose_submission_point
 from pneumoseg.preprocess import GRID_SIZE, Placement, to_source_grid
 from pneumoseg.runtime import Network, load_network
 from pneumoseg.runtime.grids import run_on_grids
@@ -44,13 +45,31 @@ def choose(
         DataError: the calibration part has no positives.
     """
     run = _Run(cache, mirror)
-    calibration, losses, suspected, threshold = _gate(
-        load_network(classifier.int8), run, recall, seed
-    )
-    cases = _cases(load_network(segmenter.int8), run, suspected)
+    gate = _gate(load_network(classifier.int8), run, recall, seed)
+    cases = list(_cases(load_network(segmenter.int8), run, gate.suspected))
     point = choose_segmenter_operating_point(cases).best
-    config = PipelineConfig(threshold, point.threshold, point.min_pixels, mirror=mirror)
-    return Chosen(calibration, config, losses)
+    config = PipelineConfig(gate.threshold, point.threshold, point.min_pixels, mirror=mirror)
+    leaderboard = choose_submission_point(cases, gate.probability, config)
+    return Chosen(gate.calibration, config, gate.log_losses, leaderboard)
+
+
+@dataclass(frozen=True, eq=False)
+class _Gate:
+    """Stage one on the calibration part.
+
+    Attributes:
+        calibration: from logit to probability.
+        log_losses: of each method of calibration that was tried.
+        probability: float64 (n,), calibrated.
+        threshold: on that probability.
+        suspected: whether each row of the cache reaches it, in the order of ``probability``.
+    """
+
+    calibration: Calibration
+    log_losses: dict[str, float]
+    probability: NDArray[np.float64]
+    threshold: float
+    suspected: dict[int, bool]
 
 
 @dataclass(frozen=True)
@@ -81,15 +100,8 @@ def part_with_positives(cache: Cache, name: str) -> NDArray[np.int64]:
     return rows
 
 
-def _gate(
-    network: Network, run: _Run, recall: float, seed: int
-) -> tuple[Calibration, dict[str, float], dict[int, bool], float]:
-    """Calibrate stage one on the calibration part.
-
-    Returns:
-        The calibration, the log loss of each method tried, whether each row is suspected, and the
-        threshold on the calibrated probability.
-    """
+def _gate(network: Network, run: _Run, recall: float, seed: int) -> _Gate:
+    """Calibrate stage one on the calibration part."""
     cache = run.cache
     rows = part_with_positives(cache, "calibration")
     labels = cache.labels[rows] == 1
@@ -100,11 +112,11 @@ def _gate(
     probability = calibration.apply(logits)
     threshold = threshold_for_recall(probability, labels, recall)
     suspected = dict(zip(rows.tolist(), (probability >= threshold).tolist(), strict=True))
-    return calibration, losses, suspected, threshold
+    return _Gate(calibration, losses, probability, threshold, suspected)
 
 
 def _cases(network: Network, run: _Run, suspected: Mapping[int, bool]) -> Iterator[SegmenterCase]:
-    """Probability maps on the 512×512 grid, one at a time; stage two runs on the suspected only."""
+    """Probability maps on the 512×512 grid; stage two runs on the suspected only."""
     empty = np.zeros((GRID_SIZE, GRID_SIZE), dtype=np.float32)
     whole = Placement.letterbox(GRID_SIZE, GRID_SIZE)
     for row, passed in suspected.items():

@@ -35,11 +35,13 @@ class Chosen:
         calibration: from logit to probability.
         config: thresholds and the smallest lesions.
         log_losses: of each method of calibration that was tried.
+        leaderboard: the operating point of the best SIIM mean Dice; None of CT.
     """
 
     calibration: Calibration
     config: PipelineConfig
     log_losses: dict[str, float] = field(default_factory=dict)
+    leaderboard: PipelineConfig | None = None
 
 
 def best_weights(run: Path, kind: str) -> Path:

@@ -41,10 +41,19 @@ def check_run(recipe: Recipe, overwrite: bool) -> None:
         return
     if overwrite:
         return
-    if json.loads(path.read_text(encoding="utf-8")) != plain(recipe):
+    held = json.loads(path.read_text(encoding="utf-8"))
+    if _completed(held, plain(type(recipe)())) != plain(recipe):
         raise UsageError(
             f"{recipe.out} holds a run of another recipe; give another --out, or --overwrite"
         )
+
+
+def _completed(held: Any, usual: Any) -> Any:
+    """Settings of an earlier version with the options that it had not, at their defaults."""
+    if not (isinstance(held, dict) and isinstance(usual, dict)):
+        return held
+    values = {key: _completed(value, usual.get(key)) for key, value in held.items()}
+    return usual | values
 
 
 def make_run(recipe: Recipe, accelerator: Accelerator, *, overwrite: bool) -> None:
