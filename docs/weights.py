@@ -37,81 +37,30 @@ class Step:
     """One run, and what was new in it."""
 
     network: str
-    """``classifier``, ``segmenter``, or the ``teacher`` of the segmenter."""
+    """``classifier``, ``segmenter`` (U-Net on EfficientNet-B3) or ``convnext`` (the seed's)."""
     run: str
-    """Folder below ``runs/``."""
-    weights: str
-    """``best.pt`` or ``latest.pt``."""
-    config: str
-    """Name below ``configs/``; empty where the recipe was replaced, and its file removed."""
+    """Folder below ``runs/``; its recipe is ``configs/RUN.toml``."""
     what: str
     """What was new, one line."""
+    size: int = 0
+    """Pixels a side that the network is shown here, 0 for those it was trained at."""
+
+    @property
+    def key(self) -> str:
+        """In docs/weights.json."""
+        return f"{self.run}@{self.size}" if self.size else self.run
 
 
 STEPS = (
-    Step(
-        "classifier",
-        "classifier_grown",
-        "latest.pt",
-        "",
-        "grown out of lite2, phantoms among the films",
-    ),
-    Step(
-        "classifier",
-        "classifier",
-        "best.pt",
-        "",
-        "two more recipes after it; shipped as cxr 1",
-    ),
-    Step(
-        "classifier",
-        "cxr_classifier",
-        "best.pt",
-        "cxr_classifier_lite2.toml",
-        "grown anew; the last layer begins near 0; masks say where to look",
-    ),
+    Step("classifier", "cxr_classifier", "grown out of lite2; masks say where to look"),
     Step(
         "classifier",
         "cxr_classifier_finer",
-        "best.pt",
-        "cxr_classifier_finer.toml",
-        "goes on finer, with films that a public model is sure of, and with phantoms",
+        "goes on finer, films changed more; with films a public model is sure of, and phantoms",
     ),
-    Step(
-        "segmenter",
-        "segmenter_coarse",
-        "best.pt",
-        "",
-        "from random weights",
-    ),
-    Step(
-        "segmenter",
-        "segmenter",
-        "best.pt",
-        "",
-        "goes on finer; shipped as cxr 1",
-    ),
-    Step(
-        "segmenter",
-        "cxr_segmenter",
-        "best.pt",
-        "cxr_segmenter_taught.toml",
-        "from random weights; residual blocks take part at once; the classifier teaches",
-    ),
-    Step(
-        "teacher",
-        "cxr_segmenter_teacher",
-        "best.pt",
-        "cxr_segmenter_teacher.toml",
-        "the classifier learns to outline",
-    ),
-    Step(
-        "segmenter",
-        "cxr_segmenter_finer",
-        "best.pt",
-        "cxr_segmenter_finer.toml",
-        "goes on finer; the teacher outlines films that a public model is sure of",
-    ),
+    Step("segmenter", "cxr_segmenter", "the first classifier learns to outline"),
+    Step("segmenter", "cxr_segmenter", "the same network, shown larger films", 448),
+    Step("convnext", "cxr_convnext_segmenter", "from random weights, taught by the one above"),
 )
 
 
@@ -120,21 +69,25 @@ def measure(step: Step) -> dict[str, Any] | None:
     import torch
 
     from pneumoseg.dataset.cache import Cache
+    from pneumoseg.preprocess import mask_to_input
     from pneumoseg.training.initialise import build_classifier, build_segmenter, load_weights
-    from pneumoseg.training.tasks import infer, mask_to_input, predict_logits
+    from pneumoseg.training.tasks import infer, predict_logits
     from pneumoseg.training.teach import build_teacher
 
-    path = Path("runs") / step.run / step.weights
+    path = Path("runs") / step.run / "best.pt"
     if not path.is_file():
         return None
     held = torch.load(path, map_location="cpu", weights_only=True)
-    size, cpu = int(held["recipe"]["size"]), torch.device("cpu")
+    size, cpu = step.size or int(held["recipe"]["size"]), torch.device("cpu")
     cache = Cache.open(CACHE)
     rows = cache.part("calibration")
     labels = cache.labels[rows] == 1
-    build = {"classifier": build_classifier, "segmenter": build_segmenter, "teacher": build_teacher}
-    network = build[step.network]("scratch")
-    load_weights(network, path)
+    if step.network == "segmenter":
+        network = build_teacher(str(path))
+    else:
+        build = build_classifier if step.network == "classifier" else build_segmenter
+        network = build("scratch")
+        load_weights(network, path)
 
     def mirrored(film: torch.Tensor) -> torch.Tensor:
         """Mean logits of a film and of its mirror image."""
@@ -157,12 +110,15 @@ def measure(step: Step) -> dict[str, Any] | None:
     name, alone = statistic(network.eval())
     _, averaged = statistic(mirrored)
     statistics = {name: alone, f"{name}, mirrored": averaged}
-    history = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
-    seen = [epoch for epoch in history if epoch["epoch"] <= held["metrics"]["epoch"]]
+    record = path.parent / "metrics.json"  # weights handed on may come without
+    history = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
+    metrics_kept, schedule = held["metrics"], held["recipe"]["schedule"]
     about = {
         "size": size,
-        "films": int(sum(epoch["films"] for epoch in seen)),
-        "minutes": round(seen[-1]["minutes"]),
+        "films": int(
+            (metrics_kept["epoch"] - 1) * schedule["films_per_epoch"] + metrics_kept["films"]
+        ),
+        "minutes": round(metrics_kept["minutes"]),
         "n": len(rows),
         "positive": int(labels.sum()),
         "patients": len(set(cache.patients[rows].tolist())),
@@ -187,11 +143,11 @@ def table(network: str, kept: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for step in STEPS:
-        about = kept.get(step.run)
+        about = kept.get(step.key)
         if step.network != network or about is None:
             continue
         (name, (value, low, high)), (_, both) = about["figures"].items()
-        recipe = f"[{step.config}](../configs/{step.config})" if step.config else "replaced"
+        recipe = f"[{step.run}.toml](../configs/{step.run}.toml)"
         lines.append(
             f"| {step.what} | {recipe} | {about['size']} | {about['films']:,} | {about['minutes']} "
             f"| {name} {value:.3f} | {low:.3f} to {high:.3f} "
@@ -227,7 +183,7 @@ def main() -> int:
     """Measure, and write or compare the page."""
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     if not sys.argv[1:]:
-        kept |= {s.run: about for s in STEPS if (about := measure(s)) is not None}
+        kept |= {s.key: about for s in STEPS if (about := measure(s)) is not None}
         KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     text = PAGE.read_text(encoding="utf-8")
     wanted = page(text, kept)
