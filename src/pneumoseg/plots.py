@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from pneumoseg.calibration import brier_score, expected_calibration_error, reliability
 from pneumoseg.metrics import ConfusionMatrix, Figure, RocCurve
+from pneumoseg.storage.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -195,6 +196,7 @@ def _unit_square(axes: Axes, across: str, up: str) -> None:
 
 
 def save_png(figure: Any, path: Path) -> None:
-    """Write a PNG without date or version inside: the same numbers give the same file."""
+    """Write a PNG, whole or not at all, without date or version: same numbers, same file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})

@@ -7,10 +7,9 @@ et al. 2021). Neither is proof: the list says what to read again, and why.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ from pneumoseg.audits.scores import (
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.result import write_csv, writing_results
 
 AUDIT = "labels"
 REREAD_FILE = "labels_to_reread.csv"
@@ -186,14 +185,9 @@ def write_reread(rows: tuple[RereadRow, ...], folder: Path) -> Path:
     """
     path = folder / REREAD_FILE
     names = [field.name for field in fields(RereadRow)]
-    try:
+    with writing_results(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(names)
-            writer.writerows([getattr(row, name) for name in names] for row in rows)
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
+        write_csv(path, names, (astuple(row) for row in rows))
     return path
 
 

@@ -6,16 +6,14 @@ and sentences that say in words what the figures mean.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pneumoseg.errors import UsageError
 from pneumoseg.metrics import CONFIDENCE, Figure
-from pneumoseg.plots import ACCENT, DPI, FAINT, INK, new_sheet
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.plots import ACCENT, FAINT, INK, new_sheet, save_png
+from pneumoseg.storage.result import write_result
 
 CHANCE = 0.5
 _ROW_INCHES, _PANEL_INCHES, _WIDTH_INCHES = 0.29, 0.75, 9.0
@@ -83,16 +81,8 @@ def write_audit(audit: Audit, folder: Path) -> tuple[Path, Path]:
     Raises:
         UsageError: the folder cannot be written.
     """
-    record, picture = folder / f"{audit.name}.json", folder / f"{audit.name}.png"
-    text = json.dumps(audit.as_dict(), indent=2, allow_nan=False) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draw_audit(json.loads(text), picture)
-        with whole_file(record) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
-    return record, picture
+    record = write_result(folder, f"{audit.name}.json", audit.as_dict(), draw_audit)
+    return record, record.with_suffix(".png")
 
 
 def draw_audit(report: Mapping[str, Any], path: Path) -> None:
@@ -110,8 +100,7 @@ def draw_audit(report: Mapping[str, Any], path: Path) -> None:
     grid = sheet.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
     for axes, panel in zip(grid[:, 0], panels, strict=True):
         _draw_panel(axes, panel)
-    with whole_file(path) as temporary:
-        sheet.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+    save_png(sheet, path)
 
 
 def _draw_panel(axes: Any, panel: Mapping[str, Any]) -> None:

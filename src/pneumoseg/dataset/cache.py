@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from pneumoseg.dataset.splits import PARTS, check_disjoint
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.preprocess import GRID_SIZE, Window
+from pneumoseg.storage.result import write_csv
 from pneumoseg.study import Modality
 
 FORMAT_OF = {Modality.XRAY: 1, Modality.CT: 2}
@@ -210,10 +211,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 def write_table(rows: tuple[CacheRow, ...], path: Path) -> None:
     """Write ``table.csv``: one column a field of :class:`CacheRow`, those of slices for slices."""
     names = COLUMNS if any(row.volume_id for row in rows) else FILM_COLUMNS
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([getattr(row, name) for name in names] for row in rows)
+    write_csv(path, names, ([getattr(row, name) for name in names] for row in rows))
 
 
 def read_table(path: Path) -> tuple[CacheRow, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,11 +12,10 @@ from pneumoseg.doctor.findings import LEAKS, SEVERITIES, DataFinding
 from pneumoseg.doctor.groups import Group
 from pneumoseg.doctor.origin import TraceFigure
 from pneumoseg.doctor.picture import draw_doctor
-from pneumoseg.errors import UsageError
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.result import write_csv, write_result, writing_results
 from pneumoseg.writing.tables import printable
 
-JSON_FILE, CSV_FILE, PICTURE_FILE = "doctor.json", "doctor.csv", "doctor.png"
+JSON_FILE, CSV_FILE = "doctor.json", "doctor.csv"
 HEADER = ("severity", "code", "rank", "item", "detail")
 
 
@@ -61,27 +58,17 @@ class DoctorReport:
 
 
 def write_report(report: DoctorReport, folder: Path) -> None:
-    """Write picture and table first: the JSON file stands for a finished examination.
+    """Write table and picture first: the JSON file stands for a finished examination.
 
     Raises:
         UsageError: the folder cannot be written to.
     """
-    facts = report.as_dict()
-    try:
+    rows = [
+        (found.severity, found.code, rank, printable(offender.item), printable(offender.detail))
+        for found in report.findings
+        for rank, offender in enumerate(found.offenders, start=1)
+    ]
+    with writing_results(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        draw_doctor(facts, folder / PICTURE_FILE)
-        with (
-            whole_file(folder / CSV_FILE) as part,
-            part.open("w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(HEADER)
-            for found in report.findings:
-                for rank, offender in enumerate(found.offenders, start=1):
-                    item, detail = printable(offender.item), printable(offender.detail)
-                    writer.writerow((found.severity, found.code, rank, item, detail))
-        with whole_file(folder / JSON_FILE) as part:
-            text = json.dumps(facts, indent=2, allow_nan=False, ensure_ascii=True)
-            part.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
+        write_csv(folder / CSV_FILE, HEADER, rows)
+    write_result(folder, JSON_FILE, report.as_dict(), draw_doctor)

@@ -7,8 +7,6 @@ Both kinds that ``predict`` writes are known, by their header: one row an image
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,11 +20,11 @@ from pneumoseg.errors import DataError, InputError, UsageError
 from pneumoseg.plots import ACCENT, add_axes, new_sheet, save_png
 from pneumoseg.reading import read, walk
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.result import write_csv, write_result, writing_results
 from pneumoseg.writing.tables import SPLIT_HEADER, printable
 
 AGGREGATED, SPLIT = "aggregated", "split"
-JSON_FILE, CSV_FILE, PICTURE_FILE = "validate.json", "validate.csv", "validate.png"
+JSON_FILE, CSV_FILE = "validate.json", "validate.csv"
 HEADER = ("line", "image_id", "code", "message")
 
 
@@ -241,30 +239,15 @@ def _not_checked(settings: ValidateSettings) -> tuple[str, ...]:
 
 
 def _write(report: ValidationReport, folder: Path) -> None:
-    """Write picture and table first: the JSON file stands for a finished check."""
-    facts = report.as_dict()
-    try:
+    """Write the table first: the JSON file stands for a finished check."""
+    rows = [
+        (problem.line or "", printable(problem.image_id), problem.code, printable(problem.message))
+        for problem in report.problems
+    ]
+    with writing_results(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        draw_validation(facts, folder / PICTURE_FILE)
-        with (
-            whole_file(folder / CSV_FILE) as part,
-            part.open("w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(HEADER)
-            for problem in report.problems:
-                writer.writerow(
-                    (
-                        problem.line or "",
-                        printable(problem.image_id),
-                        problem.code,
-                        printable(problem.message),
-                    )
-                )
-        with whole_file(folder / JSON_FILE) as part:
-            part.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
+        write_csv(folder / CSV_FILE, HEADER, rows)
+    write_result(folder, JSON_FILE, report.as_dict(), draw_validation)
 
 
 def draw_validation(facts: dict[str, Any], path: Path) -> None:

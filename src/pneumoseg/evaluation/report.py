@@ -24,6 +24,7 @@ from pneumoseg.reading.predictions import Prediction
 from pneumoseg.statistics.certified import certify_recall, judge_recall
 from pneumoseg.statistics.froc import FALSE_POSITIVE_RATES
 from pneumoseg.statistics.resampling import Resampler
+from pneumoseg.storage.result import write_json
 
 FORMAT = 1
 REPORT_FOLDER, REPORT_FILE, REPORT_PAGE = "report", "report.json", "report.html"
@@ -100,10 +101,10 @@ def write_report(folder: Path, cases: Cases, draws: Resampler, given: ReportInpu
     for case, picture in zip(report["worst_cases"], pictures, strict=True):
         case["picture"] = None if picture is None else f"{WORST_FOLDER}/{picture}"
     record = inside / REPORT_FILE
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    record.write_text(text, encoding="utf-8")
+    write_json(record, report, indent=1, ensure_ascii=False)
     drawn = draw_report(record, inside)
-    write_report_page(folder / REPORT_PAGE, json.loads(text), inside, drawn)
+    plain = json.loads(record.read_text(encoding="utf-8"))
+    write_report_page(folder / REPORT_PAGE, plain, inside, drawn)
 
 
 def make_report(cases: Cases, draws: Resampler, given: ReportInput) -> dict[str, Any]:

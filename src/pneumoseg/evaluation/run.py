@@ -8,7 +8,6 @@ by patient where a table names them. ``--report`` adds a page with everything el
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from pneumoseg.reading.predictions import count_failures, read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
 from pneumoseg.settings import CLASSIFIER_THRESHOLD
 from pneumoseg.statistics.resampling import resampler
+from pneumoseg.storage.result import write_json, writing_results
 from pneumoseg.storage.whole_folder import whole_folder
 
 EVALUATION_FOLDER = "evaluation"
@@ -180,13 +180,10 @@ def run_evaluate(settings: EvaluateSettings) -> Evaluation:
         thresholds={"default": CLASSIFIER_THRESHOLD, "calibrated": threshold},
         evaluation=evaluation.as_dict(),
     )
-    try:
-        with whole_folder(settings.folder, _WRITTEN) as part:
-            if settings.report:
-                write_report(part, cases, draws, given)
-            _write(evaluation, cases, part)
-    except OSError as error:
-        raise UsageError(f"cannot write to {settings.folder}: {error.strerror}") from error
+    with writing_results(settings.folder), whole_folder(settings.folder, _WRITTEN) as part:
+        if settings.report:
+            write_report(part, cases, draws, given)
+        _write(evaluation, cases, part)
     return evaluation
 
 
@@ -232,5 +229,4 @@ def _write(evaluation: Evaluation, cases: Cases, folder: Path) -> None:
             f"operating point {chosen:.3g}": evaluation.confusion,
         }
         plots.draw_roc(curve, drawn[2], evaluation.figures[0], points)
-    text = json.dumps(evaluation.as_dict(), indent=2, allow_nan=False) + "\n"
-    (folder / EVALUATION_FILE).write_text(text, encoding="utf-8")
+    write_json(folder / EVALUATION_FILE, evaluation.as_dict())

@@ -15,7 +15,6 @@ here.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -26,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.audits.scores import Measure
-from pneumoseg.errors import UsageError
 from pneumoseg.metrics import Figure
 from pneumoseg.operating_point.ablation_picture import draw_ablation
 from pneumoseg.operating_point.joint import Progress, SearchSettings, scored_films
@@ -44,7 +42,7 @@ from pneumoseg.operating_point.outline_tables import outline_tables
 from pneumoseg.operating_point.scores import CascadeScores
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.result import write_result
 
 ABLATION_FILE = "ablation.json"
 CASCADE = "cascade"
@@ -134,13 +132,7 @@ def run_ablate(settings: AblateSettings, *, on_film: Progress | None = None) -> 
         reports += [_report(way, found, films, scores, settings) for way in WAYS]
     verdicts = {aim: verdict([r for r in reports if r.aim is aim]) for aim in Aim}
     content = _content(reports, verdicts, films, scores, cascade, settings)
-    try:
-        settings.out.mkdir(parents=True, exist_ok=True)
-        draw_ablation(content, settings.out / "ablation.png")
-        with whole_file(settings.out / ABLATION_FILE) as part:
-            part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write to {settings.out}: {error.strerror}") from error
+    write_result(settings.out, ABLATION_FILE, content, draw_ablation)
     return Ablation(tuple(reports), verdicts, settings.out)
 
 

@@ -7,7 +7,6 @@ masks may lie on any grid. Writes ``certified.json`` and ``certified.png``; with
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ from pneumoseg.statistics.certified import (
     lowest_positive,
 )
 from pneumoseg.statistics.recall_bounds import recall_lower_bound
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.result import write_result
 
 CERTIFIED_FILE, SIMULATION_FILE = "certified.json", "simulation.json"
 
@@ -138,10 +137,9 @@ def run_certify(settings: CertifySettings) -> Certification:
         written[SIMULATION_FILE] = as_json(
             simulated, target=settings.recall, confidence=settings.confidence
         ) | {"seed": settings.seed}
-    try:
-        _write(written, settings.folder)
-    except OSError as error:
-        raise UsageError(f"cannot write to {settings.folder}: {error.strerror}") from error
+    draw = {CERTIFIED_FILE: draw_certified, SIMULATION_FILE: draw_simulation}
+    for name, content in written.items():
+        write_result(settings.folder, name, content, draw[name])
     return Certification(chosen, judged, simulated, settings.folder)
 
 
@@ -196,16 +194,6 @@ def _curve(
         "lower_bound": [recall_lower_bound(int(f), n, confidence) for f in found],
         "specificity": below.tolist(),
     }
-
-
-def _write(written: Mapping[str, dict[str, Any]], folder: Path) -> None:
-    """Pictures first: a JSON file stands for a finished result."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw = {CERTIFIED_FILE: draw_certified, SIMULATION_FILE: draw_simulation}
-    for name, content in written.items():
-        draw[name](content, (folder / name).with_suffix(".png"))
-        with whole_file(folder / name) as part:
-            part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")
 
 
 def draw_certified(content: Mapping[str, Any], path: Path) -> None:

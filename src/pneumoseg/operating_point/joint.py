@@ -8,7 +8,6 @@ in choosing the point they were judged at. Masks are compared on the 512×512 gr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,7 +45,7 @@ from pneumoseg.operating_point.scoring import ScoreSettings, score_films
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE
 from pneumoseg.settings import TARGET_RECALL, PipelineConfig
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.result import write_result
 
 OPERATING_POINT_FILE = "operating_point.json"
 SMALL_PERCENT = 1.0
@@ -188,13 +187,7 @@ def run_operating_point(
         nested.append(found)
         aims.append(_report(found, films, scores, settings))
     content = _content(tuple(aims), nested, films, cascade.bundle, settings)
-    try:
-        settings.out.mkdir(parents=True, exist_ok=True)
-        draw_operating_point(content, settings.out / "operating_point.png")
-        with whole_file(settings.out / OPERATING_POINT_FILE) as part:
-            part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write to {settings.out}: {error.strerror}") from error
+    write_result(settings.out, OPERATING_POINT_FILE, content, draw_operating_point)
     bundle = None
     if settings.out_bundle is not None:
         chosen = next(report for report in aims if report.aim is settings.aim)

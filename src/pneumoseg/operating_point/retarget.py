@@ -18,7 +18,7 @@ import numpy as np
 from pneumoseg.bundle import Bundle, CardFigure, load_bundle
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
-from pneumoseg.plots import ACCENT, DPI, INK, SECOND, new_sheet
+from pneumoseg.plots import ACCENT, INK, SECOND, new_sheet, save_png
 from pneumoseg.statistics.prevalence import (
     AtPrevalence,
     Rate,
@@ -27,9 +27,9 @@ from pneumoseg.statistics.prevalence import (
     prior_shift,
     remapped,
 )
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.result import write_result
 
-RETARGET_FILE, RETARGET_PICTURE = "retarget.json", "retarget.png"
+RETARGET_FILE = "retarget.json"
 RECALL, SPECIFICITY = "recall", "specificity"
 _CURVE = tuple(np.geomspace(0.001, 0.5, 60).tolist())
 
@@ -129,7 +129,7 @@ def run_retarget(settings: RetargetSettings) -> Retarget:
     measured = None
     if settings.derive is not None:
         measured = settings.measured_prevalence or _prevalence_of_card(bundle)
-    _write(found, settings.out)
+    write_result(settings.out, RETARGET_FILE, found.as_dict(), draw_retarget)
     if settings.derive is None or measured is None:
         return found
     derived = _derive(bundle, settings.derive, measured, found)
@@ -247,17 +247,6 @@ def _derive(bundle: Bundle, folder: Path, before: float, found: Retarget) -> Bun
     )
 
 
-def _write(found: Retarget, folder: Path) -> None:
-    text = json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draw_retarget(json.loads(text), folder / RETARGET_PICTURE)
-        with whole_file(folder / RETARGET_FILE) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
-
-
 def draw_retarget(report: Mapping[str, Any], path: Path) -> None:
     """Draw PPV and NPV over prevalence, with their intervals, from ``retarget.json``."""
     sheet = new_sheet(6.4, 4.6)
@@ -284,5 +273,4 @@ def draw_retarget(report: Mapping[str, Any], path: Path) -> None:
         color=INK,
     )
     axes.legend(frameon=False, loc="center left")
-    with whole_file(path) as temporary:
-        sheet.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+    save_png(sheet, path)

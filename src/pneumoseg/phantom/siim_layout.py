@@ -6,7 +6,6 @@ read both alike. ``truth.csv`` adds what only a phantom can know.
 
 from __future__ import annotations
 
-import csv
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +18,7 @@ import numpy as np
 from pneumoseg import rle
 from pneumoseg.errors import UsageError
 from pneumoseg.phantom.film import PhantomFilm, make_film
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.result import write_csv
 from pneumoseg.writing.dicom_xray import SOFTWARE, XrayHeader, write_xray
 
 DICOM_FOLDER, MASKS_FILE, TRUTH_FILE = "dicom", "train-rle.csv", "truth.csv"
@@ -123,9 +122,9 @@ def run_phantom(
                 on_progress(len(made), settings.count)
         rows = tuple(row for row, _ in made)
         masks, truth = settings.out / MASKS_FILE, settings.out / TRUTH_FILE
-        _write_table(masks, MASKS_HEADER, [(row.image_id, f" {runs}") for row, runs in made])
+        write_csv(masks, MASKS_HEADER, [(row.image_id, f" {runs}") for row, runs in made])
         header = tuple(field.name for field in fields(TruthRow))
-        _write_table(truth, header, [astuple(row) for row in rows])
+        write_csv(truth, header, [astuple(row) for row in rows])
     except OSError as error:
         raise UsageError(
             f"cannot write phantom films to {settings.out}: {error.strerror}; choose another folder"
@@ -185,11 +184,3 @@ def _write_film(film: PhantomFilm, uid: str, path: Path) -> None:
         software=SOFTWARE,
     )
     write_xray(path, np.rint(film.image.pixels * largest).astype(np.uint16), header)
-
-
-def _write_table(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    """Write a CSV file whole or not at all."""
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -7,7 +7,6 @@ one kind; then comes one line of JSON a volume. After a kill it is never ahead o
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 from pneumoseg.errors import DataError, UsageError
+from pneumoseg.storage.result import write_csv
 from pneumoseg.storage.whole_file import whole_file
 
 VOLUMES_FOLDER, MASKS_FOLDER = "volumes", "masks"
@@ -87,7 +87,5 @@ def clear(out: Path) -> None:
 
 def write_truth(path: Path, rows: Sequence[SimulatedRow]) -> None:
     """Write ``truth.csv``, whole or not at all."""
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(field.name for field in fields(SimulatedRow))
-        writer.writerows(astuple(row) for row in rows)
+    names = [field.name for field in fields(SimulatedRow)]
+    write_csv(path, names, (astuple(row) for row in rows))

@@ -15,6 +15,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from pneumoseg.errors import UsageError
+from pneumoseg.storage import result
 from pneumoseg.training.recipes import Recipe
 from pneumoseg.version import __version__
 
@@ -30,6 +32,9 @@ SETTINGS_FILE = "settings.json"
 BEST_FILE = "best.pt"
 LATEST_FILE = "latest.pt"
 """Where the score is noisy, the end of a schedule can be the better start of the next one."""
+
+write_json = partial(result.write_json, indent=1, allow_nan=True)
+"""Writes a record of a run; a loss that is not defined is NaN there."""
 
 
 def check_run(recipe: Recipe, overwrite: bool) -> None:
@@ -75,13 +80,6 @@ def save_weights(path: Path, model: nn.Module, recipe: Recipe, record: Mapping[s
     temporary = path.with_suffix(".new")
     held = {"model": model.state_dict(), "recipe": plain(recipe), "metrics": dict(record)}
     torch.save(held, temporary)
-    temporary.replace(path)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file as a whole or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from pneumoseg.dataset.splits import (
     assign_parts,
 )
 from pneumoseg.errors import DataError
+from pneumoseg.storage.result import write_csv
 
 _COPIED = tuple(field.name for field in fields(CacheRow) if field.name not in ("row", "part"))
 """What a row takes over from its record."""
@@ -78,12 +78,9 @@ def deal(
 
 def write_failures(records: Sequence[Record], path: Path) -> None:
     """Write ``failures.csv``: a line for each file that could not be used, its code and why."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(FAILURE_COLUMNS)
-        for record in records:
-            if record.outcome == FAILED:
-                writer.writerow([getattr(record, name) for name in FAILURE_COLUMNS])
+    failed = [record for record in records if record.outcome == FAILED]
+    rows = ([getattr(record, name) for name in FAILURE_COLUMNS] for record in failed)
+    write_csv(path, FAILURE_COLUMNS, rows)
 
 
 def count(

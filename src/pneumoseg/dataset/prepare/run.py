@@ -47,6 +47,7 @@ from pneumoseg.dataset.prepare.volumes import VolumeSourceSettings, read_volume_
 from pneumoseg.dataset.splits import Fractions
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.preprocess import GRID_SIZE, Window
+from pneumoseg.storage.result import write_json
 from pneumoseg.study import Modality
 from pneumoseg.version import __version__
 
@@ -69,8 +70,7 @@ _OWN_FILES = (
     SETTINGS_FILE,
 )
 
-PARTIAL_SUFFIX = ".partial"
-_PARTIAL = {SETTINGS_FILE + PARTIAL_SUFFIX}
+_PARTIAL = {f".{SETTINGS_FILE}.part"}
 """All that a run killed at its very start leaves."""
 
 logger = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def prepare(
     write_table(rows, settings.out / TABLE_FILE)
     write_failures(records, settings.out / FAILURES_FILE)
     about = {**_fingerprint(settings), "software_version": __version__, **counts}
-    _write_json(settings.out / CACHE_FILE, about)  # from here on the cache is finished
+    write_json(settings.out / CACHE_FILE, about)  # from here on the cache is finished
     for name in (JOURNAL_FILE, SETTINGS_FILE):
         (settings.out / name).unlink()
     return Cache.open(settings.out)
@@ -232,7 +232,7 @@ def _claim(settings: PrepareSettings, files: int, *, overwrite: bool) -> bool:
     if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= _PARTIAL):
         raise DataError(f"{out} is not empty and not a cache; give a new or an empty folder")
     out.mkdir(parents=True, exist_ok=True)
-    _write_json(started, wanted)
+    write_json(started, wanted)
     return False
 
 
@@ -240,13 +240,6 @@ def _is_cache(folder: Path) -> bool:
     """Whether a folder holds a cache, finished or not: only of such a one are files removed."""
     finished = (folder / CACHE_FILE).is_file() and (folder / IMAGES_FILE).is_file()
     return finished or (folder / SETTINGS_FILE).is_file()
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write whole or not at all: a kill leaves the old file or the new one."""
-    partial = path.with_name(path.name + PARTIAL_SUFFIX)
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 def _read_all(

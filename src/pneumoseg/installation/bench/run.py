@@ -7,7 +7,6 @@ last run beside the networks. Nothing is written before everything is measured.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,12 +37,12 @@ from pneumoseg.pipeline_inference import Cascade, Film
 from pneumoseg.prediction.process import prepare_for_many_films
 from pneumoseg.reading import read, walk
 from pneumoseg.statistics.prevalence import Rate
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.result import write_result
 from pneumoseg.study import Detection, Modality
 from pneumoseg.version import __version__
 from pneumoseg.writing.tables import finding_record, record_line
 
-BENCH_FILE, BENCH_PICTURE = "bench.json", "bench.png"
+BENCH_FILE = "bench.json"
 RECALL, SPECIFICITY = "recall", "specificity"
 """The card's figures that the pass rate follows from."""
 
@@ -110,7 +109,8 @@ def run_bench(
         rates=rates,
         savings=_savings(one, two, rates, settings.prevalences),
     )
-    _write(bench, settings.out)
+    document = bench.as_document()
+    write_result(settings.out, BENCH_FILE, document, draw_bench, ensure_ascii=False)
     return bench
 
 
@@ -223,14 +223,3 @@ def _measured(cascade: Cascade, settings: BenchSettings) -> Measured:
         classifier_size=card.classifier_size,
         segmenter_size=card.segmenter_size,
     )
-
-
-def _write(bench: Bench, folder: Path) -> None:
-    text = json.dumps(bench.as_document(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draw_bench(json.loads(text), folder / BENCH_PICTURE)
-        with whole_file(folder / BENCH_FILE) as part:
-            part.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}") from error
