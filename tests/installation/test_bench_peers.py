@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from benchmark_script import benchmark
 from pneumoseg import read, rle
 from pneumoseg.calibration import Calibration
 from pneumoseg.metrics import dice
@@ -21,18 +20,6 @@ from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.prediction.local import PredictSettings, run_predict
 from pneumoseg.settings import PipelineConfig
 from tiny_bundle import write_tiny_bundle
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def benchmark(name: str) -> ModuleType:
-    """A script of benchmarks/, without its folder on the path: it has names that shadow others."""
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 peers, predict, cost_growth = map(benchmark, ("peers", "predict", "cost_growth"))
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from benchmark_script import benchmark
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.operating_point.certified_simulation import (
-    CERTIFIED,
-    FILMS_AS_UNITS,
-    MEASURED,
-    film_recall,
-    patient_recall,
-    simulate_certificate,
-)
 from pneumoseg.statistics.certified import certify_recall, judge_recall, just_below
 from pneumoseg.statistics.recall_bounds import (
     allowed_misses,
     fewest_positives,
     recall_lower_bound,
 )
+
+simulation = benchmark("certified_recall")
 
 
 @pytest.mark.parametrize(("misses", "fewest"), [(0, 59), (1, 93), (2, 124), (3, 153), (18, 530)])
@@ -125,15 +123,25 @@ def test_wrong_input_is_refused() -> None:
 
 def test_true_recalls_of_the_simulation_agree_with_counting() -> None:
     """The quadrature is what the guarantee is held against: check it on a million patients."""
-    from pneumoseg.operating_point.certified_simulation import draw_scores
-
-    scores = draw_scores(1, 1_000_000, np.random.default_rng(5))[0]
+    scores = simulation.draw_scores(1, 1_000_000, np.random.default_rng(5))[0]
     for threshold in (-2.0, -1.0):
         counted = (scores.min(axis=1) >= threshold).mean()
-        assert patient_recall(np.array([threshold]))[0] == pytest.approx(counted, abs=0.002)
+        assert simulation.patient_recall(np.array([threshold]))[0] == pytest.approx(
+            counted, abs=0.002
+        )
         films = scores[np.isfinite(scores)]
         counted = (films >= threshold).mean()
-        assert film_recall(np.array([threshold]))[0] == pytest.approx(counted, abs=0.002)
+        assert simulation.film_recall(np.array([threshold]))[0] == pytest.approx(counted, abs=0.002)
+
+
+def test_the_benchmark_leaves_its_figures_and_their_picture(tmp_path: Path) -> None:
+    simulation.main(["--draws", "50", "--out", str(tmp_path / "sim")])
+    content = json.loads((tmp_path / "sim" / "simulation.json").read_text())
+    assert {row["rule"] for row in content["shortfalls"]} == {
+        "certified", "films as units", "measured",
+    }  # fmt: skip
+    assert len(content["shortfalls"]) == 12
+    assert (tmp_path / "sim" / "simulation.png").is_file()
 
 
 def test_the_guarantee_holds_over_many_draws() -> None:
@@ -141,17 +149,19 @@ def test_the_guarantee_holds_over_many_draws() -> None:
     a rule that never fell short would ask for too much.
     """
     draws = 4000
-    found = simulate_certificate(draws, np.random.default_rng(1))
+    found = simulation.simulate_certificate(draws, np.random.default_rng(1))
     for row in found:
-        if row.rule == CERTIFIED:
+        if row.rule == simulation.CERTIFIED:
             k = allowed_misses(row.patients)
             theory = stats.binom.cdf(k, row.patients, 0.05)
             assert theory <= 0.05
             error = np.sqrt(theory * (1 - theory) / draws)
             assert abs(row.share - theory) < 4 * error
     share = {(row.rule, row.patients): row.share for row in found}
-    assert share[MEASURED, 160] > 0.4  # the threshold everyone uses fails every other time
-    assert share[FILMS_AS_UNITS, 534] > 0.06  # films of one patient are not independent
+    assert (
+        share[simulation.MEASURED, 160] > 0.4
+    )  # the threshold everyone uses fails every other time
+    assert share[simulation.FILMS_AS_UNITS, 534] > 0.06  # films of one patient are not independent
 
 
 def test_the_function_itself_keeps_its_word_with_ties_and_several_films() -> None:

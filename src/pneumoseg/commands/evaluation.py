@@ -49,28 +49,12 @@ def evaluate(settings: EvaluateSettings) -> int:
 
 
 def certify(settings: CertifySettings) -> int:
-    """Say which recall may be claimed, and count how often such a claim fails."""
+    """Say which recall may be claimed."""
     from pneumoseg.operating_point.certify import run_certify
 
     done = run_certify(settings)
-    if done.chosen is not None and done.judged is not None:
-        console.print(f"threshold chosen on these films: {done.chosen.claim}", highlight=False)
-        console.print(
-            f"the run's threshold, if chosen on others: {done.judged.claim}", highlight=False
-        )
-    if done.simulated:
-        header = ("rule", "patients", "falls short", "95 % interval", "mean recall")
-        cells = [
-            (
-                row.rule,
-                str(row.patients),
-                f"{row.share:.2%}",
-                f"{row.low:.2%} to {row.high:.2%}",
-                f"{row.mean_recall:.3f}",
-            )
-            for row in done.simulated
-        ]
-        console.print(text_table(header, cells))
+    console.print(f"threshold chosen on these films: {done.chosen.claim}", highlight=False)
+    console.print(f"the run's threshold, if chosen on others: {done.judged.claim}", highlight=False)
     console.print(f"written to {done.folder}", soft_wrap=True, highlight=False)
     return EXIT_OK
 

@@ -1,8 +1,8 @@
-"""``pneumoseg certify``: the threshold whose recall may be claimed, and proof that the rule holds.
+"""``pneumoseg certify``: the threshold whose recall may be claimed.
 
 Of a run and its true masks only the probabilities and whether a film has a mask are used, so the
-masks may lie on any grid. Writes ``certified.json`` and ``certified.png``; with ``--simulate`` also
-``simulation.json`` and ``simulation.png``. Each picture is drawn from its JSON alone.
+masks may lie on any grid. Writes ``certified.json`` and ``certified.png``, which is drawn from the
+JSON alone. How often such a claim fails is counted by ``benchmarks/certified_recall.py``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,6 @@ from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.cases import one_operating_point, with_truth
 from pneumoseg.evaluation.labelled_films import check_conditions, ids_meeting
 from pneumoseg.metrics import CONFIDENCE
-from pneumoseg.operating_point.certified_simulation import (
-    CERTIFIED,
-    FILMS_AS_UNITS,
-    Shortfall,
-    as_json,
-    simulate_certificate,
-)
 from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 from pneumoseg.reading.predictions import read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
@@ -41,16 +34,16 @@ from pneumoseg.statistics.certified import (
 from pneumoseg.statistics.recall_bounds import recall_lower_bound
 from pneumoseg.storage.result import write_result
 
-CERTIFIED_FILE, SIMULATION_FILE = "certified.json", "simulation.json"
+CERTIFIED_FILE = "certified.json"
 
 
 @dataclass(frozen=True)
 class CertifySettings:
     """What ``pneumoseg certify`` is asked to do."""
 
-    predictions: Path | None = None
+    predictions: Path
     """Folder that pneumoseg predict wrote."""
-    masks: Path | None = None
+    masks: Path
     """SIIM CSV of the true masks; an image with a mask is positive."""
     table: Path | None = None
     """CSV with the columns image_id and patient_id; without it each film counts as a patient."""
@@ -64,91 +57,57 @@ class CertifySettings:
     """Confidence of the claim."""
     allow_missing: bool = False
     """Leave out predicted images that have no row in the masks CSV instead of refusing."""
-    simulate: int = 0
-    """Also draw so many data sets of known recall and count how often the claim fails; 0: none."""
-    seed: int = 0
-    """Seed of the simulation."""
 
     def __post_init__(self) -> None:
-        if (self.predictions is None) != (self.masks is None):
-            raise UsageError("--predictions and --masks belong together; give both")
-        if self.predictions is None and not self.simulate:
-            raise UsageError("nothing to do: give --predictions with --masks, or --simulate 10000")
         check_conditions(self.where, self.table)
         for name in ("recall", "confidence"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise UsageError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        for name in ("simulate", "seed"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
     @property
     def folder(self) -> Path:
         """Where the results go."""
-        if self.out is not None:
-            return self.out
-        return (
-            Path("outputs/certified")
-            if self.predictions is None
-            else self.predictions / "certified"
-        )
+        return self.predictions / "certified" if self.out is None else self.out
 
 
 @dataclass(frozen=True)
 class Certification:
-    """What was found; None where it was not asked for."""
+    """What may be claimed."""
 
-    chosen: CertifiedRecall | None
-    judged: JudgedRecall | None
+    chosen: CertifiedRecall
+    judged: JudgedRecall
     """At the threshold of the predictions, which must have been chosen on other films."""
-    simulated: tuple[Shortfall, ...]
     folder: Path
 
 
 def run_certify(settings: CertifySettings) -> Certification:
-    """Certify the recall of a run, prove the rule by simulation, or both.
+    """Certify the recall of a run.
 
     Raises:
         UsageError: a file or folder is missing or cannot be written.
         DataError: predictions without truth (unless allowed), no positive image, a contradictory
             table, predictions of several bundles or thresholds.
     """
-    chosen = judged = None
-    written: dict[str, dict[str, Any]] = {}
-    if settings.predictions is not None and settings.masks is not None:
-        probability, label, patient, threshold, bundle = _read(
-            settings.predictions, settings.masks, settings
-        )
-        asked = (settings.recall, settings.confidence)
-        chosen = certify_recall(probability, label, patient, *asked)
-        judged = judge_recall(probability, label, patient, threshold, *asked)
-        written[CERTIFIED_FILE] = {
-            "bundle": bundle,
-            "chosen_here": chosen.as_dict(),
-            "chosen_elsewhere": judged.as_dict(),
-            "curve": _curve(probability, label, patient, settings.confidence),
-        }
-    simulated: tuple[Shortfall, ...] = ()
-    if settings.simulate:
-        rng = np.random.default_rng(settings.seed)
-        simulated = simulate_certificate(
-            settings.simulate, rng, target=settings.recall, confidence=settings.confidence
-        )
-        written[SIMULATION_FILE] = as_json(
-            simulated, target=settings.recall, confidence=settings.confidence
-        ) | {"seed": settings.seed}
-    draw = {CERTIFIED_FILE: draw_certified, SIMULATION_FILE: draw_simulation}
-    for name, content in written.items():
-        write_result(settings.folder, name, content, draw[name])
-    return Certification(chosen, judged, simulated, settings.folder)
+    probability, label, patient, threshold, bundle = _read(settings)
+    wanted = (settings.recall, settings.confidence)
+    chosen = certify_recall(probability, label, patient, *wanted)
+    judged = judge_recall(probability, label, patient, threshold, *wanted)
+    content = {
+        "bundle": bundle,
+        "chosen_here": chosen.as_dict(),
+        "chosen_elsewhere": judged.as_dict(),
+        "curve": _curve(probability, label, patient, settings.confidence),
+    }
+    write_result(settings.folder, CERTIFIED_FILE, content, draw_certified)
+    return Certification(chosen, judged, settings.folder)
 
 
 def _read(
-    predictions_folder: Path, masks: Path, settings: CertifySettings
+    settings: CertifySettings,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.str_] | None, float, str]:
     """Probability, label, patient of each film, the run's threshold and its bundle."""
-    predictions = read_predictions(predictions_folder)
-    truth = read_mask_rows(masks)
+    predictions = read_predictions(settings.predictions)
+    truth = read_mask_rows(settings.masks)
     if settings.where and settings.table is not None:
         facts = read_table(settings.table)
         for condition in settings.where:
@@ -156,10 +115,12 @@ def _read(
             predictions = [p for p in predictions if p.image_id in ids]
         if not predictions:
             raise DataError(
-                f"no image of {predictions_folder} is left by {' and '.join(settings.where)}; "
+                f"no image of {settings.predictions} is left by {' and '.join(settings.where)}; "
                 "check the names"
             )
-    kept = with_truth(predictions, truth, masks_path=masks, allow_missing=settings.allow_missing)
+    kept = with_truth(
+        predictions, truth, masks_path=settings.masks, allow_missing=settings.allow_missing
+    )
     threshold, bundle = one_operating_point(kept)
     patient = None
     if settings.table is not None:
@@ -227,40 +188,4 @@ def draw_certified(content: Mapping[str, Any], path: Path) -> None:
     axes.set_xticks([0, 0.01, 0.03, 0.1, 0.3, 1], ["0", "0.01", "0.03", "0.1", "0.3", "1"])
     axes.set_xlabel("classifier threshold on the probability")
     axes.legend(frameon=False, fontsize=8, loc="lower left")
-    save_png(figure, path)
-
-
-def draw_simulation(content: Mapping[str, Any], path: Path) -> None:
-    """Draw ``simulation.json``: how often each rule falls short of what it promises."""
-    rows = content["shortfalls"]
-    sizes = sorted({row["patients"] for row in rows})
-    figure = new_sheet(7.5, 4.6)
-    title = (
-        f"Share of {rows[0]['draws']:,} drawn data sets whose true recall falls short of "
-        f"{content['target']:g}"
-    )
-    axes = add_axes(figure, (1, 1, 1), title)
-    colours = {CERTIFIED: ACCENT, FILMS_AS_UNITS: SECOND}
-    rules = list(dict.fromkeys(row["rule"] for row in rows))
-    for place, rule in enumerate(rules):
-        mine = {row["patients"]: row for row in rows if row["rule"] == rule}
-        across = [k + 0.27 * (place - (len(rules) - 1) / 2) for k in range(len(sizes))]
-        share = [mine[n]["share"] for n in sizes]
-        ends = [
-            [mine[n]["share"] - mine[n]["low"] for n in sizes],
-            [mine[n]["high"] - mine[n]["share"] for n in sizes],
-        ]
-        axes.bar(across, share, 0.25, yerr=ends, color=colours.get(rule, FAINT), label=rule,
-                 error_kw={"elinewidth": 1, "ecolor": INK, "capsize": 2})  # fmt: skip
-        for x, value in zip(across, share, strict=True):
-            axes.annotate(f"{value:.1%}", (x, value), (0, 6), textcoords="offset points",
-                          ha="center", fontsize=7, color=INK)  # fmt: skip
-    promised = 1.0 - content["confidence"]
-    axes.axhline(promised, color=INK, linewidth=1, linestyle="--", label=f"promised {promised:.0%}")
-    axes.set_yscale("log")
-    axes.set_ylim(0.01, 1.5)
-    axes.set_yticks([0.01, 0.05, 0.1, 0.5, 1.0], ["1%", "5%", "10%", "50%", "100%"])
-    axes.set_xticks(range(len(sizes)), [str(n) for n in sizes])
-    axes.set_xlabel("patients with a pneumothorax in a data set")
-    axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
     save_png(figure, path)

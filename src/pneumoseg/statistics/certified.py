@@ -3,7 +3,7 @@
 The unit is the patient with a pneumothorax. It counts as found at a threshold when **every** one of
 its positive films is suspected, so its score is the lowest probability among them. Patients are
 drawn independently; films of one patient are not, and counting them as if they were claims too
-much (``pneumoseg certify --simulate`` shows by how much).
+much (``benchmarks/certified_recall.py`` shows by how much).
 
 Two questions, two answers:
 

@@ -1,4 +1,6 @@
-"""Does the certificate hold? Many drawn data sets whose true recall is known.
+"""Does the certificate of ``pneumoseg certify`` hold? Many drawn data sets of known recall.
+
+    python -P benchmarks/certified_recall.py [--draws 10000] [--seed 0] [--out FOLDER]
 
 Patients with a pneumothorax are drawn with one film or several; a film's score is its patient's
 level plus the film's own deviation, both normal, so films of one patient are alike. The true recall
@@ -15,7 +17,10 @@ Each is held against what it speaks of.
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +29,13 @@ from scipy import special, stats
 
 from pneumoseg.errors import UsageError
 from pneumoseg.metrics import CONFIDENCE
+from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 from pneumoseg.settings import TARGET_RECALL
 from pneumoseg.statistics.recall_bounds import allowed_misses
+from pneumoseg.storage.result import write_result
+
+RESULTS = Path(__file__).parent / "results" / "certified_recall"
+RESULT = "simulation.json"
 
 FILMS_PER_PATIENT = (0.75, 0.15, 0.06, 0.04)
 """Share of patients with one, two, three, four positive films; like the SIIM-ACR films at hand."""
@@ -77,7 +87,7 @@ def simulate_certificate(
         UsageError: no draws, or a number of patients that can certify nothing.
     """
     if draws < 1:
-        raise UsageError(f"simulate needs 1 draw or more, got {draws}")
+        raise UsageError(f"expected 1 draw or more, got {draws}")
     found = []
     for n in patients:
         k = allowed_misses(n, target, confidence)
@@ -167,3 +177,60 @@ def _shortfall(rule: str, patients: int, recall: NDArray[np.float64], target: fl
         high=float(interval.high),
         mean_recall=float(recall.mean()),
     )
+
+
+def draw_simulation(content: Mapping[str, Any], path: Path) -> None:
+    """Draw ``simulation.json``: how often each rule falls short of what it promises."""
+    rows = content["shortfalls"]
+    sizes = sorted({row["patients"] for row in rows})
+    figure = new_sheet(7.5, 4.6)
+    title = (
+        f"Share of {rows[0]['draws']:,} drawn data sets whose true recall falls short of "
+        f"{content['target']:g}"
+    )
+    axes = add_axes(figure, (1, 1, 1), title)
+    colours = {CERTIFIED: ACCENT, FILMS_AS_UNITS: SECOND}
+    rules = list(dict.fromkeys(row["rule"] for row in rows))
+    for place, rule in enumerate(rules):
+        mine = {row["patients"]: row for row in rows if row["rule"] == rule}
+        across = [k + 0.27 * (place - (len(rules) - 1) / 2) for k in range(len(sizes))]
+        share = [mine[n]["share"] for n in sizes]
+        ends = [
+            [mine[n]["share"] - mine[n]["low"] for n in sizes],
+            [mine[n]["high"] - mine[n]["share"] for n in sizes],
+        ]
+        axes.bar(across, share, 0.25, yerr=ends, color=colours.get(rule, FAINT), label=rule,
+                 error_kw={"elinewidth": 1, "ecolor": INK, "capsize": 2})  # fmt: skip
+        for x, value in zip(across, share, strict=True):
+            axes.annotate(f"{value:.1%}", (x, value), (0, 6), textcoords="offset points",
+                          ha="center", fontsize=7, color=INK)  # fmt: skip
+    promised = 1.0 - content["confidence"]
+    axes.axhline(promised, color=INK, linewidth=1, linestyle="--", label=f"promised {promised:.0%}")
+    axes.set_yscale("log")
+    axes.set_ylim(0.01, 1.5)
+    axes.set_yticks([0.01, 0.05, 0.1, 0.5, 1.0], ["1%", "5%", "10%", "50%", "100%"])
+    axes.set_xticks(range(len(sizes)), [str(n) for n in sizes])
+    axes.set_xlabel("patients with a pneumothorax in a data set")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
+    save_png(figure, path)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Draw, count, write the JSON and its picture, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--draws", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args(words)
+    found = simulate_certificate(given.draws, np.random.default_rng(given.seed))
+    document = as_json(found, target=TARGET_RECALL, confidence=CONFIDENCE) | {"seed": given.seed}
+    write_result(given.out, RESULT, document, draw_simulation)
+    for row in found:
+        print(
+            f"{row.rule:14}  {row.patients:3} patients  falls short {row.share:6.2%} "
+            f"({row.low:.2%} to {row.high:.2%})  mean recall {row.mean_recall:.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
