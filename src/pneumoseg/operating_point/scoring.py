@@ -36,8 +36,9 @@ from pneumoseg.operating_point.scores import (
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import Placement, mask_to_grid, to_grid, to_source_grid
 from pneumoseg.reading import walk
+from pneumoseg.storage.journal import AppendedFile, cut, whole_lines
 from pneumoseg.storage.lock import locked
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.result import write_json
 from pneumoseg.version import __version__
 
 BATCH = 8
@@ -141,18 +142,16 @@ def _run(
     done = _recover(folder, cascade.segmenter.size)
     films = read_labelled_films(settings)
     with (
-        (folder / MAPS).open("ab") as maps,
-        (folder / TRUTHS).open("ab") as truths,
-        (folder / FILMS).open("a", encoding="utf-8") as lines,
+        AppendedFile(folder / MAPS) as maps,
+        AppendedFile(folder / TRUTHS) as truths,
+        AppendedFile(folder / FILMS) as lines,
     ):
         for batch in _timed_batches(islice(films, done, None)):
             for row, probabilities, truth in _score(cascade, batch):
-                maps.write(probabilities.astype(np.float16).tobytes())
-                truths.write(np.packbits(truth).tobytes())
-                maps.flush()
-                truths.flush()  # the line comes last: it stands for a film that is there whole
-                lines.write(json.dumps(asdict(row)) + "\n")
-                lines.flush()
+                maps.append(probabilities.astype(np.float16).tobytes())
+                truths.append(np.packbits(truth).tobytes())
+                # The line comes last: it stands for a film that is there whole.
+                lines.append(json.dumps(asdict(row)) + "\n")
                 done += 1
                 if on_film is not None:
                     on_film(done)
@@ -224,22 +223,18 @@ def _outlining(cascade: Cascade, probabilities: NDArray[np.float32], placement: 
 def _recover(folder: Path, size: int) -> int:
     """Cut the files back to the films that all three hold whole; returns their number."""
     sizes = {MAPS: 2 * size * size, TRUTHS: TRUTH_BYTES}
-    lines = (folder / FILMS).read_bytes().split(b"\n") if (folder / FILMS).is_file() else [b""]
-    counts = [len(lines) - 1]  # what follows the last line break is torn
+    lines = list(whole_lines(folder / FILMS))
+    done = len(lines)
     for name, bytes_each in sizes.items():
         path = folder / name
-        counts.append(path.stat().st_size // bytes_each if path.is_file() else 0)
-    done = min(counts)
+        done = min(done, path.stat().st_size // bytes_each if path.exists() else 0)
     for name, bytes_each in sizes.items():
-        with (folder / name).open("ab") as file:
-            file.truncate(done * bytes_each)
-    (folder / FILMS).write_bytes(b"".join(line + b"\n" for line in lines[:done]))
+        cut(folder / name, done * bytes_each)
+    cut(folder / FILMS, sum(map(len, lines[:done])))
     return done
 
 
 def _finish(folder: Path, about: dict[str, Any]) -> None:
     """Sign the folder off: ``scores.json`` stands for scores that are complete."""
-    with (folder / FILMS).open("rb") as file:
-        finished = sum(1 for _ in file)
-    with whole_file(folder / SCORES) as part:
-        part.write_text(json.dumps(about | {"finished": finished}, indent=2) + "\n", "utf-8")
+    finished = sum(1 for _ in whole_lines(folder / FILMS))
+    write_json(folder / SCORES, about | {"finished": finished})

@@ -8,14 +8,13 @@ one kind; then comes one line of JSON a volume. After a kill it is never ahead o
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 from pneumoseg.errors import DataError, UsageError
+from pneumoseg.storage.journal import AppendedFile, cut, whole_lines
 from pneumoseg.storage.result import write_csv
-from pneumoseg.storage.whole_file import whole_file
 
 VOLUMES_FOLDER, MASKS_FOLDER = "volumes", "masks"
 TRUTH_FILE, JOURNAL_FILE = "truth.csv", "journal.jsonl"
@@ -50,9 +49,7 @@ def open_journal(out: Path, kept: Mapping[str, object]) -> list[SimulatedRow]:
         DataError: the journal is damaged.
     """
     path = out / JOURNAL_FILE
-    content = path.read_bytes() if path.is_file() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    first, *lines = whole.splitlines(keepends=True) or [b""]
+    first, *lines = list(whole_lines(path)) or [b""]
     wanted = json.dumps(kept) + "\n"
     if lines and first != wanted.encode():
         raise UsageError(
@@ -63,17 +60,23 @@ def open_journal(out: Path, kept: Mapping[str, object]) -> list[SimulatedRow]:
         rows = [SimulatedRow(**json.loads(line)) for line in lines]
     except (ValueError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}); give --overwrite to start anew") from error
-    with whole_file(path) as part:
-        part.write_bytes(wanted.encode() + b"".join(lines))
+    if first == wanted.encode():
+        cut(path, len(first) + sum(map(len, lines)))
+    else:  # no volume is there yet
+        cut(path, 0)
+        _append(path, wanted)
     return rows
 
 
 def append_rows(out: Path, rows: Sequence[SimulatedRow]) -> None:
     """Note volumes that are whole; when this returns, a power cut loses none of it."""
-    with (out / JOURNAL_FILE).open("ab") as file:
-        file.write("".join(json.dumps(asdict(row)) + "\n" for row in rows).encode())
-        file.flush()
-        os.fsync(file.fileno())
+    _append(out / JOURNAL_FILE, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
+
+
+def _append(path: Path, text: str) -> None:
+    with AppendedFile(path) as file:
+        file.append(text)
+        file.sync()
 
 
 def clear(out: Path) -> None:

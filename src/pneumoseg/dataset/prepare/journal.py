@@ -14,13 +14,13 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.dataset.cache import IMAGES_FILE, MASKS_FILE, ROW_BYTES
 from pneumoseg.errors import DataError
+from pneumoseg.storage.journal import AppendedFile, cut, whole_lines
 
 JOURNAL_FILE = "journal.jsonl"
 
@@ -86,6 +86,7 @@ class Journal:
             size = self._rows * ROW_BYTES
             self._images = stack.enter_context(_open_cut(folder / IMAGES_FILE, size))
             self._masks = stack.enter_context(_open_cut(folder / MASKS_FILE, size))
+            self._masks_path = folder / MASKS_FILE
             self._open = stack.pop_all()
 
     def __enter__(self) -> Journal:
@@ -106,47 +107,39 @@ class Journal:
                 continue
             if prepared.image is None or prepared.mask is None:
                 raise ValueError("a row needs its film and its mask")
-            self._images.write(prepared.image.tobytes())
+            self._images.append(prepared.image.tobytes())
             if prepared.mask.any():
-                self._masks.seek(self._rows * ROW_BYTES)
-                self._masks.write(prepared.mask.tobytes())
+                os.truncate(self._masks_path, self._rows * ROW_BYTES)
+                self._masks.append(prepared.mask.tobytes())
             self._rows += 1
         # An empty mask is a hole in a sparse file: no room on disk, no time to write.
-        self._masks.truncate(self._rows * ROW_BYTES)
-        for file in (self._images, self._masks):
-            file.flush()
-            os.fsync(file.fileno())
-        lines = [json.dumps(asdict(prepared.record)) + "\n" for prepared in batch]
-        self._journal.write("".join(lines).encode("utf-8"))
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
+        os.truncate(self._masks_path, self._rows * ROW_BYTES)
+        self._images.sync()
+        self._masks.sync()
+        self._journal.append("".join(json.dumps(asdict(one.record)) + "\n" for one in batch))
+        self._journal.sync()
         self.records.extend(prepared.record for prepared in batch)
 
 
 def _read(path: Path) -> tuple[list[Record], int]:
     """Records of the whole lines, and the bytes they take; a last line cut by a kill is dropped."""
-    content = path.read_bytes() if path.is_file() else b""
-    whole = content[: content.rfind(b"\n") + 1]
+    lines = list(whole_lines(path))
     try:
-        records = [Record(**json.loads(line)) for line in whole.splitlines()]
+        records = [Record(**json.loads(line)) for line in lines]
     except (ValueError, TypeError) as error:
         raise DataError(
             f"{path} is damaged ({error}); prepare the cache again with overwrite"
         ) from error
-    return records, len(whole)
+    return records, sum(map(len, lines))
 
 
-def _open_cut(path: Path, size: int) -> BinaryIO:
+def _open_cut(path: Path, size: int) -> AppendedFile:
     """Open a file to append after ``size`` bytes, what lies behind them removed."""
-    path.touch()
-    file = path.open("r+b")
-    found = file.seek(0, os.SEEK_END)
+    found = path.stat().st_size if path.exists() else 0
     if found < size:
-        file.close()
         raise DataError(
             f"{path} has {found} bytes where the journal says {size}; "
             "prepare the cache again with overwrite"
         )
-    file.truncate(size)
-    file.seek(size)
-    return file
+    cut(path, size)
+    return AppendedFile(path)
