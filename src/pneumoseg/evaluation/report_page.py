@@ -6,14 +6,12 @@ the pictures beside it.
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pneumoseg.writing.report import CSP
+from pneumoseg.writing import page as frame
+from pneumoseg.writing.page import escaped
 
 Report = Mapping[str, Any]
 
@@ -38,35 +36,17 @@ def write_report_page(page: Path, report: Report, folder: Path, pictures: Sequen
         folder: the folder it lies in, which the worst cases' pictures are below.
         pictures: PNG files of :func:`pneumoseg.evaluation.report_pictures.draw_report`.
     """
-    css = "".join(
-        resources.files(package).joinpath("report.css").read_text(encoding="utf-8")
-        for package in ("pneumoseg.writing", "pneumoseg.evaluation")
-    )
     coverage = report["coverage"]
     lead = (
         f"{coverage['evaluated']:,} images against their true masks: what the cascade "
         f"{report['bundle']} finds, misses and outlines, each number with its count and interval."
     )
-    content = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{CSP}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Evaluation of {_text(report["bundle"])}</title>
-<style>
-{css}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>Evaluation of {_text(report["bundle"])}</h1>
-<p class="lead">{_text(lead)}</p>
-<p class="notice">Research software, not a medical device. This page may show patients' images: keep
-it where they may be.</p>
-{_tiles(report)}
-</header>
-{_certified(report)}
+    content = frame.page(
+        f"Evaluation of {report['bundle']}",
+        f"""{frame.lead(lead)}
+{frame.notice("This page may show patients' images: keep it where they may be.")}
+{_tiles(report)}""",
+        f"""{_certified(report)}
 <h2>Figures</h2>
 {_figures(report)}
 <h2>Pictures</h2>
@@ -77,14 +57,12 @@ it where they may be.</p>
 {"".join(_stratum(stratum) for stratum in report["strata"])}
 {_worst(report, folder)}
 <h2>How to read it</h2>
-<ul class="notes">{"".join(f"<li>{_text(note)}</li>" for note in report["notes"])}</ul>
-{_facts(report)}
-<footer>Made by pneumoseg evaluate --report. All numbers are in report/report.json, from which the
-pictures are drawn. Research software, not a medical device.</footer>
-</main>
-</body>
-</html>
-"""
+<ul class="notes">{"".join(f"<li>{escaped(note)}</li>" for note in report["notes"])}</ul>
+{frame.facts(_facts(report))}""",
+        "Made by pneumoseg evaluate --report. All numbers are in report/report.json, from which "
+        f"the pictures are drawn. {frame.NOT_A_DEVICE}",
+        styles=(__package__,),
+    )
     page.write_text(content, encoding="utf-8")
 
 
@@ -110,11 +88,7 @@ def _tiles(report: Report) -> str:
         interval = "no interval" if low is None else f"{low:.3f} to {high:.3f}"
         detail = f"{interval}, n {figure['n']:,}"
         tiles.append((title, "–" if value is None else f"{value:.3f}", detail))
-    inside = "".join(
-        f"<div><dt>{name}</dt><dd>{value}</dd><dd>{detail}</dd></div>"
-        for name, value, detail in tiles
-    )
-    return f'<dl class="tiles">{inside}</dl>'
+    return frame.tiles(tiles)
 
 
 def _certified(report: Report) -> str:
@@ -123,17 +97,14 @@ def _certified(report: Report) -> str:
         return ""
     chosen, judged = claims["chosen_here"]["claim"], claims["chosen_elsewhere"]["claim"]
     return f"""<h2>Recall that may be claimed</h2>
-<p class="claim"><b>The run's threshold</b>, if it was chosen on other patients: {_text(judged)}</p>
-<p class="claim"><b>A threshold chosen on these images</b>: {_text(chosen)}</p>"""
+<p class="claim"><b>The run's threshold</b>, if it was chosen on other patients:
+{escaped(judged)}</p>
+<p class="claim"><b>A threshold chosen on these images</b>: {escaped(chosen)}</p>"""
 
 
 def _table(first: str, body: str) -> str:
     names = ("value", "95 % interval", "images", "positive", "patients")
-    head = "".join(f'<th scope="col" class="number">{name}</th>' for name in names)
-    return (
-        f'<div class="scroll"><table>\n<thead><tr><th scope="col">{first}</th>{head}</tr></thead>\n'
-        f"<tbody>\n{body}</tbody>\n</table></div>\n"
-    )
+    return frame.table((first, *names), names, body)
 
 
 def _row(figure: Mapping[str, Any]) -> str:
@@ -142,9 +113,9 @@ def _row(figure: Mapping[str, Any]) -> str:
         f'<td class="number">'
         f"{'unknown' if figure['n_patients'] is None else format(figure['n_patients'], ',')}</td>"
     )
-    name = f'<th scope="row">{_text(figure["name"])}</th>'
+    name = f'<th scope="row">{escaped(figure["name"])}</th>'
     if figure["value"] is None:
-        reason = f'<td class="reason" colspan="2">{_text(figure["reason"])}</td>'
+        reason = f'<td class="reason" colspan="2">{escaped(figure["reason"])}</td>'
         return f"<tr>{name}{reason}{counts}</tr>\n"
     interval = (
         "too few resamples"
@@ -158,7 +129,7 @@ def _row(figure: Mapping[str, Any]) -> str:
 
 
 def _heading(text: str) -> str:
-    return f'<tr class="heading"><th scope="rowgroup" colspan="6">{_text(text)}</th></tr>\n'
+    return f'<tr class="heading"><th scope="rowgroup" colspan="6">{escaped(text)}</th></tr>\n'
 
 
 def _figures(report: Report) -> str:
@@ -185,17 +156,14 @@ def _headline(report: Report, group: str) -> str:
 
 def _plot(path: Path) -> str:
     wide = ' class="wide"' if path.stem in WIDE else ""
-    return (
-        f'<figure{wide}><img alt="{_text(ALT[path.stem])}" '
-        f'src="data:image/png;base64,{_encoded(path)}"></figure>\n'
-    )
+    return f"<figure{wide}>{frame.image(path.read_bytes(), 'png', ALT[path.stem])}</figure>\n"
 
 
 def _stratum(stratum: Mapping[str, Any]) -> str:
-    title = f"<h3>By {_text(stratum['by'])}</h3>\n"
-    definition = f'<p class="legend">{_text(stratum["definition"])}</p>\n'
+    title = f"<h3>By {escaped(stratum['by'])}</h3>\n"
+    definition = f'<p class="legend">{escaped(stratum["definition"])}</p>\n'
     if not stratum["groups"]:
-        return f"{title}{definition}<p>Not available: {_text(stratum['reason'])}.</p>\n"
+        return f"{title}{definition}<p>Not available: {escaped(stratum['reason'])}.</p>\n"
     body = "".join(
         _heading(group["name"]) + "".join(_row(figure) for figure in group["figures"])
         for group in stratum["groups"]
@@ -227,24 +195,23 @@ def _case(case: Mapping[str, Any], folder: Path) -> str:
     picture = '<span class="detail">no picture</span>'
     if case["picture"] is not None:
         alt = f"Chest X-ray {case['image_id']}: {case['kind']}"
-        data = _encoded(folder / case["picture"])
-        picture = f'<img src="data:image/jpeg;base64,{data}" alt="{_text(alt)}">'
+        picture = frame.image((folder / case["picture"]).read_bytes(), "jpeg", alt)
     side = f", {case['side']}" if case["side"] else ""
     return f"""<figure>
 <div class="film">{picture}</div>
-<figcaption><b>{_text(case["image_id"])}</b>
+<figcaption><b>{escaped(case["image_id"])}</b>
 <span class="detail">Probability {case["probability"]:.3f}, Dice {case["dice"]:.3f}; truth
-{case["true_share_of_film"]:.2%} of the film{_text(side)}, outline
+{case["true_share_of_film"]:.2%} of the film{escaped(side)}, outline
 {case["outlined_share_of_film"]:.2%}</span>
-<span class="chips"><span class="chip wrong">{_text(case["kind"])}</span></span></figcaption>
+<span class="chips"><span class="chip wrong">{escaped(case["kind"])}</span></span></figcaption>
 </figure>
 """
 
 
-def _facts(report: Report) -> str:
+def _facts(report: Report) -> list[tuple[str, str]]:
     coverage = report["coverage"]
     grid = report["mask_grid"]
-    facts = [
+    return [
         ("Bundle", report["bundle"]),
         ("Thresholds", ", ".join(f"{k} {v:.4g}" for k, v in report["thresholds"].items())),
         ("Intervals", f"{report['interval']}, drawn by {report['drawn_by']}, "
@@ -256,14 +223,3 @@ def _facts(report: Report) -> str:
         ("Files that could not be predicted", f"{coverage['failures']:,}"),
         ("Images without a known patient", f"{coverage['without_patient']:,}"),
     ]  # fmt: skip
-    lines = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts)
-    return f'<h2>How it was made</h2>\n<dl class="facts">{lines}</dl>'
-
-
-def _encoded(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode("ascii")
-
-
-def _text(text: str) -> str:
-    """Escape for HTML text and for double-quoted attributes."""
-    return html.escape(text, quote=True)

@@ -1,18 +1,13 @@
 """One HTML page for a run: the films with what was outlined, and a table of the results.
 
-The page is a single file without scripts: style and pictures are inside, nothing is fetched (a
-Content-Security-Policy says so to the browser), and every text that came with a file is escaped. It
-follows the reader's light or dark setting. Meant for some hundred films; for archives there are the
-tables.
+Meant for some hundred films; for archives there are the tables. The frame of the page is
+:mod:`pneumoseg.writing.page`.
 """
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +18,14 @@ from numpy.typing import NDArray
 from pneumoseg import rle
 from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Finding, Image, Mask
+from pneumoseg.writing import page
 from pneumoseg.writing.overlay import draw_overlay
+from pneumoseg.writing.page import escaped
 from pneumoseg.writing.tables import finding_record, printable
 
 THUMBNAIL_SIDE = 480
 """Longer side of a film on the page, in pixels."""
 JPEG_QUALITY = 85
-CSP = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True)
@@ -171,41 +167,23 @@ def write_report(
 def _page(
     rows: Sequence[ReportRow], title: str, introduction: str, facts: Sequence[tuple[str, str]]
 ) -> str:
-    style = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
-    lead = f'<p class="lead">{_text(introduction)}</p>' if introduction else ""
     films = "\n".join(_film(number, row) for number, row in enumerate(rows, start=1))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{CSP}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_text(title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>{_text(title)}</h1>
-{lead}
-<p class="notice">Research software, not a medical device. Not for diagnosis.</p>
-{_tiles(rows)}
-</header>
-<h2>{_kind(rows)}</h2>
+    return page.page(
+        title,
+        f"""{page.lead(introduction)}
+{page.notice("Not for diagnosis.")}
+{_tiles(rows)}""",
+        f"""<h2>{_kind(rows)}</h2>
 {_legend(rows)}
 <div class="films">
 {films}
 </div>
 <h2>Table</h2>
 {_table(rows)}
-{_facts(facts)}
-<footer>Made with pneumoseg, a two-stage cascade that finds pneumothorax in chest X-rays
-and chest CT and outlines it. Research software, not a medical device.</footer>
-</main>
-</body>
-</html>
-"""
+{page.facts(facts)}""",
+        "Made with pneumoseg, a two-stage cascade that finds pneumothorax in chest X-rays\n"
+        f"and chest CT and outlines it. {page.NOT_A_DEVICE}",
+    )
 
 
 def _tiles(rows: Sequence[ReportRow]) -> str:
@@ -217,13 +195,12 @@ def _tiles(rows: Sequence[ReportRow]) -> str:
         ("With an outline", f"{sum(row.lesions > 0 for row in rows)}"),
     ]
     if known:
-        ill = [row for row in known if row.truth]
-        well = [row for row in known if not row.truth]
-        found, passed = sum(r.suspected for r in ill), sum(not r.suspected for r in well)
-        counts.append(("Pneumothoraces found", f"{found} of {len(ill)}"))
-        counts.append((f"Normal {_kind(rows).lower()} passed", f"{passed} of {len(well)}"))
-    tiles = "".join(f"<div><dt>{name}</dt><dd>{count}</dd></div>" for name, count in counts)
-    return f'<dl class="tiles">{tiles}</dl>'
+        positive = [row for row in known if row.truth]
+        negative = [row for row in known if not row.truth]
+        found, passed = sum(r.suspected for r in positive), sum(not r.suspected for r in negative)
+        counts.append(("Pneumothoraces found", f"{found} of {len(positive)}"))
+        counts.append((f"Normal {_kind(rows).lower()} passed", f"{passed} of {len(negative)}"))
+    return page.tiles(counts)
 
 
 def _kind(rows: Sequence[ReportRow]) -> str:
@@ -243,13 +220,12 @@ def _legend(rows: Sequence[ReportRow]) -> str:
 
 
 def _film(number: int, row: ReportRow) -> str:
-    picture = base64.b64encode(row.picture_jpeg).decode("ascii")
     return f"""<figure id="film-{number}">
-<div class="film"><img src="data:image/jpeg;base64,{picture}" alt="{_text(_described(row))}"></div>
+<div class="film">{page.image(row.picture_jpeg, "jpeg", _described(row))}</div>
 <figcaption>
-<b>{_text(row.name)}</b>
+<b>{escaped(row.name)}</b>
 {_bar(row)}
-<span class="detail">Probability {row.probability:.2f}, {_text(_lesions(row))}</span>
+<span class="detail">Probability {row.probability:.2f}, {escaped(_lesions(row))}</span>
 <span class="chips">{_chips(row)}</span>
 </figcaption>
 </figure>"""
@@ -260,39 +236,25 @@ def _table(rows: Sequence[ReportRow]) -> str:
     size = "Size" if any(row.is_ct for row in rows) else "Area"
     columns = ["Study", "Probability", "Decision", "Lesions", "Side", size]
     columns += ["Truth", "Outcome"] if with_truth else []
-    numbers = ("Lesions", size)
-    head = "".join(
-        f'<th scope="col"{_number_class(name in numbers)}>{name}</th>' for name in columns
-    )
     body = "\n".join(_table_row(number, row, with_truth) for number, row in enumerate(rows, 1))
-    return (
-        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody>\n</table></div>"
-    )
+    return page.table(columns, ("Lesions", size), body)
 
 
 def _table_row(number: int, row: ReportRow, with_truth: bool) -> str:
     suspected = " suspected" if row.suspected else ""
     cells = [
-        f'<th scope="row" title="{_text(row.name)}"><a href="#film-{number}">'
-        f"{_text(row.name)}</a></th>",
+        f'<th scope="row" title="{escaped(row.name)}"><a href="#film-{number}">'
+        f"{escaped(row.name)}</a></th>",
         f"<td>{_bar(row)}{row.probability:.2f}</td>",
         f'<td><span class="chip{suspected}">{row.decision}</span></td>',
         f'<td class="number">{row.lesions or "–"}</td>',
-        f"<td>{_text(' and '.join(row.sides)) or '–'}</td>",
-        f'<td class="number">{_text(row.area)}</td>',
+        f"<td>{escaped(' and '.join(row.sides)) or '–'}</td>",
+        f'<td class="number">{escaped(row.area)}</td>',
     ]
     if with_truth:
         truth = {True: "Pneumothorax", False: "None", None: "Not known"}[row.truth]
         cells += [f"<td>{truth}</td>", f"<td>{_outcome(row)}</td>"]
     return f"<tr>{''.join(cells)}</tr>"
-
-
-def _facts(facts: Sequence[tuple[str, str]]) -> str:
-    if not facts:
-        return ""
-    lines = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts)
-    return f'<h2>How it was made</h2>\n<dl class="facts">{lines}</dl>'
 
 
 def _bar(row: ReportRow) -> str:
@@ -332,12 +294,3 @@ def _described(row: ReportRow) -> str:
         f"Chest {'CT' if row.is_ct else 'X-ray'} {row.name}: {row.decision.lower()}, "
         f"probability {row.probability:.2f}, {_lesions(row)}.{truth}"
     )
-
-
-def _number_class(is_number: bool) -> str:
-    return ' class="number"' if is_number else ""
-
-
-def _text(text: str) -> str:
-    """Escape for HTML text and for double-quoted attributes."""
-    return html.escape(text, quote=True)
