@@ -10,7 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal, TypedDict, Unpack, get_args
 
-from pneumoseg.errors import UsageError
+from pneumoseg.errors import UsageError, at_least, fraction
 
 CLASSIFIER_THRESHOLD = 0.35
 SEGMENTER_THRESHOLD = 0.5
@@ -62,11 +62,9 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         for name in ("classifier_threshold", "segmenter_threshold", "top_threshold"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UsageError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+            fraction(name, getattr(self, name))
         for name in ("min_pixels", "top_min_pixels", "min_volume_ml"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
+            at_least(name, getattr(self, name), 0)
         if self.gate not in get_args(Gate):
             raise UsageError(f"gate must be hard, soft or off, got {self.gate!r}")
 

@@ -28,7 +28,7 @@ from pneumoseg.audits.scores import (
     measure,
     score_films,
 )
-from pneumoseg.errors import UsageError
+from pneumoseg.errors import UsageError, at_least
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.metrics import Figure
 from pneumoseg.preprocess import to_grid
@@ -54,8 +54,7 @@ class HistoryAuditSettings(AuditSettings):
         super().__post_init__()
         if not self.qualities or not all(1 <= quality <= 100 for quality in self.qualities):
             raise UsageError(f"qualities must lie between 1 and 100, got {self.qualities}")
-        if self.pass_side < 64:
-            raise UsageError(f"pass_side must be 64 or more, got {self.pass_side}")
+        at_least("pass_side", self.pass_side, 64)
 
 
 def run_history_audit(settings: HistoryAuditSettings, on_progress: Progress | None = None) -> Audit:

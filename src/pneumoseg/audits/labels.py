@@ -27,7 +27,7 @@ from pneumoseg.audits.scores import (
     measure,
     score_films,
 )
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError, UsageError, at_least
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
 from pneumoseg.storage.result import write_csv, writing_results
@@ -53,8 +53,7 @@ class LabelsAuditSettings(AuditSettings):
         super().__post_init__()
         for text in self.others:
             parse_source(text)
-        if self.longest_list < 1:
-            raise UsageError(f"longest_list must be 1 or more, got {self.longest_list}")
+        at_least("longest_list", self.longest_list, 1)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from pneumoseg.audits.scores import (
     measure,
     score_films,
 )
-from pneumoseg.errors import UsageError
+from pneumoseg.errors import UsageError, at_least
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.preprocess import mask_to_grid, to_grid
 
@@ -59,8 +59,7 @@ class OcclusionAuditSettings(AuditSettings):
         super().__post_init__()
         if not self.widths or not all(0.0 < width < 0.5 for width in self.widths):
             raise UsageError(f"widths must lie between 0 and 0.5, got {self.widths}")
-        if self.places < 1:
-            raise UsageError(f"places must be 1 or more, got {self.places}")
+        at_least("places", self.places, 1)
 
 
 def run_occlusion_audit(

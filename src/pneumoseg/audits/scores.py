@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pneumoseg import metrics
 from pneumoseg.bundle import Bundle, load_bundle
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError, at_least
 from pneumoseg.evaluation.labelled_films import FilmSet, LabelledFilm
 from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure, bootstrap_by_patient
 from pneumoseg.preprocess import to_grid
@@ -61,10 +61,8 @@ def check_draws(seed: int, repeats: int) -> None:
     Raises:
         UsageError: a negative seed, or fewer than one resample.
     """
-    if seed < 0:
-        raise UsageError(f"seed must be 0 or more, got {seed}")
-    if repeats < 1:
-        raise UsageError(f"repeats must be 1 or more, got {repeats}")
+    at_least("seed", seed, 0)
+    at_least("repeats", repeats, 1)
 
 
 @dataclass(frozen=True)

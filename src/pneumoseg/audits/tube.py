@@ -31,7 +31,7 @@ from pneumoseg.audits.tube_films import (
     phantom_films,
     phantom_with_tube,
 )
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError, UsageError, at_least
 from pneumoseg.evaluation.labelled_films import FilmSet, read_labelled_films
 from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
 from pneumoseg.phantom.distractors import CHEST_TUBE
@@ -85,8 +85,8 @@ class TubeAuditSettings:
             raise UsageError("drains says which films have a drain: give images and masks as well")
         if self.images is None and not self.phantoms:
             raise UsageError("nothing to audit: give images and masks, or phantoms above 0")
-        if self.phantoms < 0 or self.first_seed < 0:
-            raise UsageError("phantoms and first_seed must be 0 or more")
+        at_least("phantoms", self.phantoms, 0)
+        at_least("first_seed", self.first_seed, 0)
         if not self.contrasts or not all(contrast > 0 for contrast in self.contrasts):
             raise UsageError(f"contrasts must be positive, got {self.contrasts}")
 

@@ -44,7 +44,7 @@ from pneumoseg.doctor.labels import (
 from pneumoseg.doctor.mask_table import read_mask_table
 from pneumoseg.doctor.origin import Film, TraceFigure, trace_figures
 from pneumoseg.doctor.report import DoctorReport, write_report
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError, UsageError, at_least
 from pneumoseg.reading import walk
 from pneumoseg.reading.dicom.acceptance import LATERAL_VIEWS
 from pneumoseg.reading.siim_csv import read_columns, read_table, strip_image_suffix
@@ -87,12 +87,9 @@ class DoctorSettings:
     def __post_init__(self) -> None:
         if not self.images:
             raise UsageError("no file or folder was given; name at least one")
-        if self.mask_grid is not None and self.mask_grid < 1:
-            raise UsageError(f"mask_grid must be 1 or more pixels, got {self.mask_grid}")
-        if self.workers < 1:
-            raise UsageError(f"workers must be 1 or more, got {self.workers}")
-        if self.seed < 0:
-            raise UsageError(f"seed must be 0 or more, got {self.seed}")
+        at_least("mask_grid", self.mask_grid, 1, "pixels")
+        at_least("workers", self.workers, 1)
+        at_least("seed", self.seed, 0)
         if (self.split_column or self.label_column) and self.table is None:
             raise UsageError("--split-column and --label-column name columns of --table; give it")
         if (self.train or self.test) and self.split_column is None:

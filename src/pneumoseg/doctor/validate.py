@@ -16,7 +16,7 @@ from typing import Any
 from pneumoseg.doctor import validate_rows
 from pneumoseg.doctor.mask_table import MaskTable, read_mask_table
 from pneumoseg.doctor.validate_rows import PROBLEM_CODES, Problem, Rows, Sizes
-from pneumoseg.errors import DataError, InputError, UsageError
+from pneumoseg.errors import DataError, InputError, UsageError, at_least
 from pneumoseg.plots import ACCENT, add_axes, new_sheet, save_png
 from pneumoseg.reading import read, walk
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
@@ -57,10 +57,8 @@ class ValidateSettings:
             raise UsageError(
                 f"--{given[0]} and --{given[1]} both say how large the images are; give one"
             )
-        if self.grid is not None and self.grid < 1:
-            raise UsageError(f"grid must be 1 or more pixels, got {self.grid}")
-        if self.shown < 0:
-            raise UsageError(f"shown must be 0 or more rows, got {self.shown}")
+        at_least("grid", self.grid, 1, "pixels")
+        at_least("shown", self.shown, 0, "rows")
 
 
 @dataclass(frozen=True)

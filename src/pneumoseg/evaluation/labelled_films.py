@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg import rle
-from pneumoseg.errors import DataError, InputError, RunLengthError, UsageError
+from pneumoseg.errors import DataError, InputError, RunLengthError, UsageError, at_least
 from pneumoseg.reading import read, walk
 from pneumoseg.reading.siim_csv import (
     IMAGE_SUFFIXES,
@@ -44,8 +44,7 @@ class FilmSet:
     """Only films whose row in the table says so: COLUMN=VALUE, or COLUMN=VALUE|VALUE for either."""
 
     def __post_init__(self) -> None:
-        if self.mask_grid is not None and self.mask_grid < 1:
-            raise UsageError(f"mask_grid must be 1 or more pixels, got {self.mask_grid}")
+        at_least("mask_grid", self.mask_grid, 1, "pixels")
         check_conditions(self.where, self.table)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumoseg import metrics, plots
-from pneumoseg.errors import UsageError
+from pneumoseg.errors import UsageError, at_least
 from pneumoseg.evaluation.cases import one_operating_point, volumes_of, with_truth
 from pneumoseg.evaluation.measured_films import Cases, measure_cases
 from pneumoseg.evaluation.report import (
@@ -65,12 +65,9 @@ class EvaluateSettings:
     """Leave out predicted images that have no row in the masks CSV instead of refusing."""
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise UsageError(f"repeats must be 1 or more, got {self.repeats}")
-        if self.seed < 0:
-            raise UsageError(f"seed must be 0 or more, got {self.seed}")
-        if self.mask_grid is not None and self.mask_grid < 1:
-            raise UsageError(f"mask_grid must be 1 or more pixels, got {self.mask_grid}")
+        at_least("repeats", self.repeats, 1)
+        at_least("seed", self.seed, 0)
+        at_least("mask_grid", self.mask_grid, 1, "pixels")
         if self.films is not None and not self.report:
             raise UsageError("--films shows the report's worst cases; give --report as well")
 

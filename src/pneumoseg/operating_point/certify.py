@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg import rle
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError, fraction
 from pneumoseg.evaluation.cases import one_operating_point, with_truth
 from pneumoseg.evaluation.labelled_films import check_conditions, ids_meeting
 from pneumoseg.metrics import CONFIDENCE
@@ -61,8 +61,7 @@ class CertifySettings:
     def __post_init__(self) -> None:
         check_conditions(self.where, self.table)
         for name in ("recall", "confidence"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise UsageError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+            fraction(name, getattr(self, name), ends=False)
 
     @property
     def folder(self) -> Path:

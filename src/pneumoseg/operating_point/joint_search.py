@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.calibration import deal_folds
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError, fraction
 from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.operating_point.outline_tables import OutlineTables
 from pneumoseg.settings import TARGET_RECALL, PipelineConfig
@@ -67,10 +67,8 @@ class Constraint:
 
     def __post_init__(self) -> None:
         for name in ("recall", "small_kept", "dice_tolerance"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UsageError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        if not 0.0 < self.recall < 1.0:
-            raise UsageError(f"recall must lie above 0 and below 1, got {self.recall}")
+            fraction(name, getattr(self, name))
+        fraction("recall", self.recall, ends=False)
 
 
 @dataclass(frozen=True, eq=False)

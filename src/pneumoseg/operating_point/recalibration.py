@@ -24,7 +24,7 @@ from pneumoseg.audits.scores import (
 )
 from pneumoseg.bundle import Bundle, CardFigure
 from pneumoseg.calibration import LOG_LOSS_FLOOR
-from pneumoseg.errors import UsageError
+from pneumoseg.errors import fraction
 from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
 from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
 from pneumoseg.operating_point.local_labels import LocalFilms, read_local_films
@@ -82,8 +82,7 @@ class RecalibrateSettings(LocalFilms):
         super().__post_init__()
         check_draws(self.seed, self.repeats)
         for name, value in (("recall", self.recall), ("prevalence", self.prevalence)):
-            if value is not None and not 0.0 < value < 1.0:
-                raise UsageError(f"{name} must lie between 0 and 1, got {value}")
+            fraction(name, value, ends=False)
 
 
 @dataclass(frozen=True)

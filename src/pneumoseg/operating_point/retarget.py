@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pneumoseg.bundle import Bundle, CardFigure, load_bundle
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError, UsageError, at_least, fraction
 from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
 from pneumoseg.plots import ACCENT, INK, SECOND, new_sheet, save_png
 from pneumoseg.statistics.prevalence import (
@@ -58,15 +58,13 @@ class RetargetSettings:
             raise UsageError("give one or more prevalences")
         measured = () if self.measured_prevalence is None else (self.measured_prevalence,)
         for prevalence in (*self.prevalences, *measured):
-            if not 0.0 < prevalence < 1.0:
-                raise UsageError(f"a prevalence must lie between 0 and 1, got {prevalence}")
+            fraction("a prevalence", prevalence, ends=False)
         if self.derive is not None and len(self.prevalences) != 1:
             raise UsageError(
                 "a derived bundle holds for one prevalence; give exactly one, as in "
                 "--prevalences 0.05"
             )
-        if self.seed < 0:
-            raise UsageError(f"seed must be 0 or more, got {self.seed}")
+        at_least("seed", self.seed, 0)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pneumoseg import rle
-from pneumoseg.errors import UsageError
+from pneumoseg.errors import UsageError, at_least
 from pneumoseg.phantom.film import PhantomFilm, make_film
 from pneumoseg.storage.result import write_csv
 from pneumoseg.writing.dicom_xray import SOFTWARE, XrayHeader, write_xray
@@ -46,14 +46,10 @@ class PhantomSettings:
     """Processes that make films."""
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UsageError(f"count must be 1 or more, got {self.count}")
-        if self.seed < 0:
-            raise UsageError(f"seed must be 0 or more, got {self.seed}")
-        if self.size < _SMALLEST:
-            raise UsageError(f"size must be {_SMALLEST} or more, got {self.size}")
-        if self.workers < 1:
-            raise UsageError(f"workers must be 1 or more, got {self.workers}")
+        at_least("count", self.count, 1)
+        at_least("seed", self.seed, 0)
+        at_least("size", self.size, _SMALLEST)
+        at_least("workers", self.workers, 1)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.errors import BundleError, UsageError
+from pneumoseg.errors import BundleError, at_least
 from pneumoseg.runtime.choice import (
     AUTO,
     DEVICES,
@@ -116,8 +116,7 @@ def load_network(
             here.
     """
     for what, count in (("threads", threads), ("streams", streams)):
-        if count is not None and count < 1:
-            raise UsageError(f"{what} must be 1 or more, got {count}")
+        at_least(what, count, 1)
     choice = choose_runtime(runtime, device=device, precision=precision)
     if not path.is_file():
         raise BundleError(f"the network file {path} does not exist")

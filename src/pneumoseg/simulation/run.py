@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError, UsageError, at_least
 from pneumoseg.simulation.anatomies import read_slice, read_volume, slice_pictures
 from pneumoseg.simulation.case import (
     CaseSeeds,
@@ -89,11 +89,9 @@ class SimulateSettings:
                 f"{len(self.lungs)} lung masks"
             )
         for name in ("per_volume", "per_slice", "per_phantom", "slice_step", "workers"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+            at_least(name, getattr(self, name), 1)
         for name in ("phantoms", "seed"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
+            at_least(name, getattr(self, name), 0)
         if min(self.phantom_spacing_mm) <= 0:
             raise UsageError(
                 f"phantom_spacing_mm must be positive millimetres, got {self.phantom_spacing_mm}"

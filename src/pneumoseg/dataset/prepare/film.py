@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, Prepared, Record
 from pneumoseg.dataset.prepare.source import files_below
 from pneumoseg.dataset.prepare.tables import cells_by_id, present_columns
-from pneumoseg.errors import DataError, InputError, UsageError
+from pneumoseg.errors import DataError, InputError, UsageError, at_least, fraction
 from pneumoseg.preprocess import GRID_SIZE, mask_to_grid, to_grid
 from pneumoseg.reading import read
 from pneumoseg.reading.siim_csv import read_mask_rows
@@ -69,17 +69,13 @@ class SourceSettings:
             raise UsageError(
                 f"source {self.name!r} has no labels; give masks (a SIIM CSV) or negatives"
             )
-        if self.mask_grid is not None and self.mask_grid < 1:
-            raise UsageError(f"mask_grid must be 1 or more pixels, got {self.mask_grid}")
+        at_least("mask_grid", self.mask_grid, 1, "pixels")
         if self.evaluate_on is not None and (self.table is None or self.parts != "split"):
             raise UsageError(
                 f"source {self.name!r}: evaluate_on needs a table with a split column and "
                 'parts = "split"'
             )
-        if not 0.0 <= self.negatives_below <= 1.0:
-            raise UsageError(
-                f"negatives_below must lie between 0 and 1, got {self.negatives_below}"
-            )
+        fraction("negatives_below", self.negatives_below)
         if self.positives_from is None:
             return
         if self.negatives is None or self.parts != "train":

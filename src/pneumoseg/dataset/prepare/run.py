@@ -45,7 +45,7 @@ from pneumoseg.dataset.prepare.rows import count, deal, warn, write_failures
 from pneumoseg.dataset.prepare.source import LabelledSource
 from pneumoseg.dataset.prepare.volumes import VolumeSourceSettings, read_volume_source
 from pneumoseg.dataset.splits import Fractions
-from pneumoseg.errors import DataError, UsageError
+from pneumoseg.errors import DataError, UsageError, at_least
 from pneumoseg.preprocess import GRID_SIZE, Window
 from pneumoseg.storage.result import write_json
 from pneumoseg.study import Modality
@@ -126,10 +126,8 @@ class PrepareSettings:
         names = [films.name for films in self.sources] + [one.name for one in self.volumes]
         if not names or len(set(names)) != len(names):
             raise UsageError(f"expected one source or more, each with its own name, got {names}")
-        if self.workers < 1:
-            raise UsageError(f"workers must be 1 or more, got {self.workers}")
-        if self.seed < 0:
-            raise UsageError(f"the seed must be 0 or more, got {self.seed}")
+        at_least("workers", self.workers, 1)
+        at_least("the seed", self.seed, 0)
 
     @property
     def modality(self) -> Modality:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, Prepared, Record
 from pneumoseg.dataset.prepare.source import files_below
 from pneumoseg.dataset.prepare.tables import cells_by_id, present_columns
-from pneumoseg.errors import DataError, InputError, UsageError
+from pneumoseg.errors import DataError, InputError, UsageError, at_least
 from pneumoseg.preprocess import Placement, Window, mask_to_grid, slice_to_grid
 from pneumoseg.reading.nifti import read_label_map
 from pneumoseg.reading.volumes import VolumeFailure, VolumeInput, find_volumes, open_volume
@@ -66,10 +66,8 @@ class VolumeSourceSettings:
     """Pixels of the 512×512 grid from which a slice is positive; fewer are not clear."""
 
     def __post_init__(self) -> None:
-        if self.slices_per_volume < 0:
-            raise UsageError(f"slices_per_volume must be 0 or more, got {self.slices_per_volume}")
-        if self.smallest_mask_px < 1:
-            raise UsageError(f"smallest_mask_px must be 1 or more, got {self.smallest_mask_px}")
+        at_least("slices_per_volume", self.slices_per_volume, 0)
+        at_least("smallest_mask_px", self.smallest_mask_px, 1)
         if self.only and self.table is None:
             raise UsageError(f"source {self.name!r}: only needs a table with a source column")
 

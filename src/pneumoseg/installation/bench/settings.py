@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from pneumoseg.errors import UsageError
+from pneumoseg.errors import UsageError, at_least, fraction
 from pneumoseg.prediction.settings import PredictSettings
 
 SEED = 7200
@@ -47,13 +47,9 @@ class BenchSettings:
 
     def __post_init__(self) -> None:
         for name in ("films", "batch_size", "threads", "streams"):
-            count = getattr(self, name)
-            if count is not None and count < 1:
-                raise UsageError(f"{name} must be 1 or more, got {count}")
-        if self.size < _SMALLEST:
-            raise UsageError(f"size must be {_SMALLEST} or more, got {self.size}")
+            at_least(name, getattr(self, name), 1)
+        at_least("size", self.size, _SMALLEST)
         if not (math.isfinite(self.seconds) and self.seconds > 0):
             raise UsageError(f"seconds must be more than 0, got {self.seconds}")
         for prevalence in self.prevalences:
-            if not 0.0 < prevalence < 1.0:
-                raise UsageError(f"a prevalence must lie between 0 and 1, got {prevalence}")
+            fraction("a prevalence", prevalence, ends=False)
