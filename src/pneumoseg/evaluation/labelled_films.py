@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg import rle
 from pneumoseg.errors import DataError, InputError, RunLengthError, UsageError, at_least
 from pneumoseg.reading import read, walk
 from pneumoseg.reading.siim_csv import (
     IMAGE_SUFFIXES,
+    drawn_mask,
     read_mask_rows,
     read_table,
     strip_image_suffix,
@@ -85,10 +85,21 @@ def read_labelled_films(films: FilmSet) -> Iterator[LabelledFilm]:
     """
     rows = read_mask_rows(films.masks)
     facts = {} if films.table is None else read_table(films.table)
-    wanted = _wanted(films, rows, facts)
+    for image in read_chosen(films.images, _wanted(films, rows, facts)):
+        image_id = image.source.image_id
+        yield _labelled(image, rows[image_id], films.mask_grid, facts.get(image_id, {}))
+
+
+def read_chosen(folder: Path, wanted: Collection[str]) -> Iterator[Image]:
+    """Read the films of a folder whose image id is wanted, in its order, one at a time.
+
+    Raises:
+        UsageError: the folder is missing.
+        DataError: a wanted film is missing, unreadable or there twice.
+    """
     left = set(wanted)
-    for path in walk([films.images]):
-        if named_otherwise(path, wanted):
+    for path in walk([folder]):
+        if _named_otherwise(path, wanted):
             continue  # no need to read it
         try:
             image = read(path)
@@ -102,11 +113,11 @@ def read_labelled_films(films: FilmSet) -> Iterator[LabelledFilm]:
         if image_id not in left:
             raise DataError(f"{path}: image {image_id} is there twice; keep one of the two files")
         left.remove(image_id)
-        yield _labelled(image, rows[image_id], films.mask_grid, facts.get(image_id, {}))
+        yield image
     if left:
         raise DataError(
-            f"{len(left)} of the {len(wanted)} films to evaluate are not in {films.images} (the "
-            f"first is {min(left)}); give the folder that has them, or choose with --where"
+            f"{len(left)} of the {len(wanted)} labelled films are not in {folder} (the first is "
+            f"{min(left)}); give the folder that has them, or choose with --where"
         )
 
 
@@ -123,7 +134,7 @@ def _wanted(
     return frozenset(chosen)
 
 
-def named_otherwise(path: Path, wanted: Collection[str]) -> bool:
+def _named_otherwise(path: Path, wanted: Collection[str]) -> bool:
     """Whether a file is a raster, whose name is its image id, and not one of those wanted."""
     return path.suffix.lower() in _NAMED_BY_FILE and strip_image_suffix(path.name) not in wanted
 
@@ -183,21 +194,16 @@ def true_mask(
     Raises:
         DataError: the mask does not fit, or a square grid was given for a film that is not.
     """
-    drawn = shape
-    if mask_grid is not None:
-        if shape[0] != shape[1]:
-            raise DataError(
-                f"image {image_id} is {shape[0]}×{shape[1]} but its mask grid "
-                f"{mask_grid}×{mask_grid} is square; give the film at its own proportions"
-            )
-        drawn = (mask_grid, mask_grid)
     try:
-        mask = rle.decode_union(runs, drawn)
+        mask = drawn_mask(runs, shape, mask_grid)
     except RunLengthError as error:
+        rows, cols = shape if mask_grid is None else (mask_grid, mask_grid)
         raise DataError(
-            f"image {image_id}: the true mask does not fit {drawn[0]}×{drawn[1]} "
+            f"image {image_id}: the true mask does not fit {rows}×{cols} "
             f"pixels: {error}; say the grid it was drawn on with --mask-grid"
         ) from error
+    except InputError as error:
+        raise DataError(f"image {image_id}: {error}") from error
     return bring_mask(mask, shape), bool(mask.any())
 
 

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pneumoseg.errors import DataError, InputError, UsageError
-from pneumoseg.evaluation.labelled_films import check_conditions, ids_meeting, named_otherwise
-from pneumoseg.reading import read, walk
+from pneumoseg.errors import DataError, UsageError
+from pneumoseg.evaluation.labelled_films import check_conditions, ids_meeting, read_chosen
 from pneumoseg.reading.siim_csv import (
     read_columns,
     read_mask_rows,
@@ -71,29 +70,10 @@ def read_local_films(films: LocalFilms) -> Iterator[LocalFilm]:
     if not labels:
         conditions = " and ".join(films.where) or "the labels"
         raise DataError(f"no labelled film is left by {conditions}; check the names")
-    left = set(labels)
-    for path in walk([films.images]):
-        if named_otherwise(path, labels):
-            continue
-        try:
-            image = read(path)
-        except InputError as error:
-            if strip_image_suffix(path.name) in labels:
-                raise DataError(f"{path} cannot be read: {error}") from error
-            continue
+    for image in read_chosen(films.images, labels):
         image_id = image.source.image_id
-        if image_id not in labels:
-            continue
-        if image_id not in left:
-            raise DataError(f"{path}: image {image_id} is there twice; keep one of the two files")
-        left.remove(image_id)
         patient = facts.get(image_id, {}).get("patient_id") or image.source.patient_id or image_id
         yield LocalFilm(image, labels[image_id], patient)
-    if left:
-        raise DataError(
-            f"{len(left)} of the {len(labels)} labelled films are not in {films.images} (the first "
-            f"is {min(left)}); give the folder that has them"
-        )
 
 
 def read_labels(films: LocalFilms) -> dict[str, bool]:

@@ -2,19 +2,23 @@
 
 The challenge and its mirrors write the same two columns in several dialects: ``ImageId,
 EncodedPixels`` with or without a space, ``-1`` with or without one, file names in place of
-identifiers, a byte order mark, Windows line ends. All are read here and nowhere else; the run
-lengths themselves are :mod:`pneumoseg.rle`.
+identifiers, a byte order mark, Windows line ends, a mask drawn on a square grid of its own. All are
+read here and nowhere else; the run lengths themselves are :mod:`pneumoseg.rle`.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pneumoseg.errors import DataError, UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumoseg import rle
+from pneumoseg.errors import DataError, InputError, UsageError
 
 IMAGE_ID_COLUMN = "ImageId"
 ENCODED_PIXELS_COLUMN = "EncodedPixels"
@@ -68,6 +72,34 @@ def read_mask_rows(path: Path) -> dict[str, list[str]]:
     if not rows:
         raise DataError(f"{path} has a header but no rows; expected one row or more per image")
     return rows
+
+
+def drawn_mask(
+    runs: Iterable[str], shape: tuple[int, int], mask_grid: int | None
+) -> NDArray[np.bool_]:
+    """Decode a film's true mask on the grid it was drawn on.
+
+    Args:
+        runs: run lengths of the film's rows; their union is the mask.
+        shape: (rows, cols) of the film.
+        mask_grid: side of the square grid they were written on, None for the film's own.
+
+    Returns:
+        bool (mask_grid, mask_grid), or of ``shape``.
+
+    Raises:
+        InputError: a square grid was given for a film that is not.
+        RunLengthError: the runs do not fit the grid.
+    """
+    if mask_grid is None:
+        return rle.decode_union(runs, shape)
+    if shape[0] != shape[1]:
+        raise InputError(
+            f"the film is {shape[0]}×{shape[1]} but its mask grid {mask_grid}×{mask_grid} is "
+            "square; give the film at its own proportions",
+            code="mask-grid-mismatch",
+        )
+    return rle.decode_union(runs, (mask_grid, mask_grid))
 
 
 def read_patients(path: Path) -> dict[str, str]:

@@ -20,8 +20,7 @@ from pneumoseg.dataset.prepare.tables import cells_by_id, present_columns
 from pneumoseg.errors import DataError, InputError, UsageError, at_least, fraction
 from pneumoseg.preprocess import GRID_SIZE, mask_to_grid, to_grid
 from pneumoseg.reading import read
-from pneumoseg.reading.siim_csv import read_mask_rows
-from pneumoseg.rle import decode_union
+from pneumoseg.reading.siim_csv import drawn_mask, read_mask_rows
 from pneumoseg.study import Image, Units
 
 IMAGE_ID = "image_id"
@@ -112,7 +111,7 @@ class SourceTables:
 
     @property
     def name(self) -> str:
-        """Of the source."""
+        """The source's short name, kept with every row."""
         return self.settings.name
 
     @property
@@ -234,17 +233,8 @@ def _label_and_mask(
     """
     if not runs:
         return 0, np.zeros((GRID_SIZE, GRID_SIZE), dtype=np.uint8)
-    rows, cols = image.shape[0], image.shape[1]
-    if mask_grid is not None:
-        if rows != cols:
-            raise InputError(
-                f"the film is {rows}×{cols} but its mask grid {mask_grid}×{mask_grid} is square: "
-                "they cannot be laid on each other; give the film at its own proportions",
-                code="mask-grid-mismatch",
-            )
-        rows = cols = mask_grid
-    united = decode_union(runs, (rows, cols))
-    return int(united.any()), mask_to_grid(united)
+    drawn = drawn_mask(runs, (image.shape[0], image.shape[1]), mask_grid)
+    return int(drawn.any()), mask_to_grid(drawn)
 
 
 def _probability(path: Path, image_id: str, cell: str) -> float:

@@ -87,7 +87,7 @@ class VolumeSource:
 
     @property
     def name(self) -> str:
-        """Of the source."""
+        """The source's short name, kept with every row."""
         return self.settings.name
 
     @property
