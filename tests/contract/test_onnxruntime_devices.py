@@ -5,7 +5,6 @@ No GPU is needed: the sessions are made up, as is the list of providers.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,6 @@ from pneumoseg.runtime.onnxruntime import _session_options
 onnxruntime = pytest.importorskip("onnxruntime")
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-TENSORRT, DIRECTML = "TensorrtExecutionProvider", "DmlExecutionProvider"
 
 
 class Session:
@@ -79,7 +77,6 @@ class Computer:
 
 @pytest.fixture
 def computer(monkeypatch: pytest.MonkeyPatch) -> Computer:
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "as it was")
     return Computer(monkeypatch)
 
 
@@ -93,14 +90,12 @@ def path(tmp_path: Path) -> Path:
     [
         ("cpu", [CPU]),
         ("cuda", [CUDA]),
-        ("tensorrt", [TENSORRT, CUDA]),
-        ("directml", [DIRECTML]),
     ],
 )
 def test_asks_for_the_device_and_says_it(
     computer: Computer, path: Path, device: str, asked: list[str]
 ) -> None:
-    computer.has(TENSORRT, CUDA, DIRECTML)
+    computer.has(CUDA)
     network = load_network(path, runtime="onnxruntime", device=device)
     assert (network.name, network.device, network.size) == ("onnxruntime", device, SIZE)
     (session,) = computer.sessions
@@ -110,39 +105,20 @@ def test_asks_for_the_device_and_says_it(
     np.testing.assert_array_equal(network.run(batch_of(2)), 2 * batch_of(2))
 
 
-@pytest.mark.parametrize(
-    ("device", "cannot_start", "taken"),
-    [
-        ("cuda", (CUDA,), CPU),
-        ("tensorrt", (TENSORRT,), CUDA),
-        ("tensorrt", (TENSORRT, CUDA), CPU),
-        ("directml", (DIRECTML,), CPU),
-    ],
-)
-def test_another_device_taken_in_silence_is_refused(
-    computer: Computer, path: Path, device: str, cannot_start: tuple[str, ...], taken: str
-) -> None:
+def test_another_device_taken_in_silence_is_refused(computer: Computer, path: Path) -> None:
     """What ONNX Runtime does where cuDNN is missing: it computes on, on the CPU."""
-    computer.has(TENSORRT, CUDA, DIRECTML, cannot_start=cannot_start)
-    with pytest.raises(
-        RuntimeUnavailableError, match=f"took {taken} instead.*device cpu"
-    ) as caught:
-        load_network(path, runtime="onnxruntime", device=device)
-    assert f"could not start the device {device!r}" in str(caught.value)
+    computer.has(CUDA, cannot_start=(CUDA,))
+    with pytest.raises(RuntimeUnavailableError, match=f"took {CPU} instead.*device cpu") as caught:
+        load_network(path, runtime="onnxruntime", device="cuda")
+    assert "could not start the device 'cuda'" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("device", "package"),
-    [("cuda", "onnxruntime-gpu"), ("tensorrt", "TensorRT"), ("directml", "onnxruntime-directml")],
-)
-def test_an_absent_device_names_what_to_install(
-    computer: Computer, path: Path, device: str, package: str
-) -> None:
+def test_an_absent_device_names_what_to_install(computer: Computer, path: Path) -> None:
     computer.has("AzureExecutionProvider")
     with pytest.raises(
-        RuntimeUnavailableError, match=f"no device '{device}', only cpu; .*{package}"
+        RuntimeUnavailableError, match="no device 'cuda', only cpu; .*onnxruntime-gpu"
     ):
-        load_network(path, runtime="onnxruntime", device=device)
+        load_network(path, runtime="onnxruntime", device="cuda")
     assert computer.sessions == []
 
 
@@ -169,27 +145,17 @@ def test_a_damaged_file_is_not_the_devices_fault(tmp_path: Path) -> None:
         load_network(path, runtime="onnxruntime", device="cpu")
 
 
-def test_f32_is_not_rounded_to_tf32_on_nvidia(
-    computer: Computer, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_f32_is_not_rounded_to_tf32_on_nvidia(computer: Computer, path: Path) -> None:
     """TensorFloat-32 keeps 10 bits of the fraction; precision would say f32 and not mean it."""
-    computer.has(TENSORRT, CUDA)
-    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
+    computer.has(CUDA)
     load_network(path, runtime="onnxruntime", device="cuda")
     assert computer.sessions[-1].settings[CUDA]["use_tf32"] == "0"
-    assert "NVIDIA_TF32_OVERRIDE" not in os.environ
-    load_network(path, runtime="onnxruntime", device="tensorrt")
-    assert computer.sessions[-1].settings[CUDA]["use_tf32"] == "0"
-    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
 
 
-@pytest.mark.parametrize(("device", "most"), [("directml", 1), ("cuda", 4)])
-def test_directml_takes_one_call_at_a_time(
-    computer: Computer, path: Path, device: str, most: int
-) -> None:
-    """DirectML allows one call of a session at a time; the others need no turns."""
-    computer.has(CUDA, DIRECTML)
-    network = load_network(path, runtime="onnxruntime", device=device)
+def test_a_session_takes_several_calls_at_a_time(computer: Computer, path: Path) -> None:
+    """A session may be shared between threads; a lock round it would leave the GPU idle."""
+    computer.has(CUDA)
+    network = load_network(path, runtime="onnxruntime", device="cuda")
     together = threading.Barrier(4, timeout=20)
 
     def call(count: int) -> bool:
@@ -199,8 +165,7 @@ def test_directml_takes_one_call_at_a_time(
     with ThreadPoolExecutor(4) as callers:
         assert all(callers.map(call, (1, 2, 3, 4)))
     (session,) = computer.sessions
-    assert (session.most == 1) == (most == 1)
-    assert session.options.enable_mem_pattern == (device != "directml")
+    assert session.most > 1
 
 
 def test_stored_int8_weights_are_brought_back_once(tmp_path: Path) -> None:
@@ -222,7 +187,7 @@ def test_stored_int8_weights_are_brought_back_once(tmp_path: Path) -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.save(model, tmp_path / "int8.onnx")
-    options = _session_options(onnxruntime, "cpu", 1)
+    options = _session_options(onnxruntime, 1)
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     onnxruntime.InferenceSession(
         str(tmp_path / "int8.onnx"), options, providers=["CPUExecutionProvider"]

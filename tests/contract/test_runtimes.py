@@ -184,7 +184,7 @@ def test_torch_refuses_a_network_it_has_no_class_for(tmp_path: Path) -> None:
         {"precision": "int4"},
         {"device": "npu"},
         {"runtime": "openvino", "device": "cuda"},
-        {"runtime": "torch", "device": "tensorrt"},
+        {"runtime": "onnxruntime", "device": "tensorrt"},
         {"threads": 0},
         {"streams": 0},
     ],

@@ -82,7 +82,7 @@ class VolumeCascade:
         Args:
             bundle: name of a shipped bundle, or a bundle's folder.
             runtime: ``openvino``, ``onnxruntime`` or ``torch``; ``auto`` for the best that is here.
-            device: ``cpu``, ``cuda``, ``tensorrt``, ``directml``, ``gpu`` (Intel's); ``auto``.
+            device: ``cpu``, ``cuda`` or ``auto``.
             precision: ``f32``, or ``bf16`` where runtime and device have it.
             threads: threads of each network, or None for the runtime's own choice.
             streams: films OpenVINO computes at the same time; None for one a thread, up to 4.

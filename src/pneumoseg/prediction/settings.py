@@ -60,7 +60,7 @@ class PredictSettings:
     runtime: str = AUTO
     """What runs the networks: openvino, onnxruntime, torch, or auto for the best that is here."""
     device: str = AUTO
-    """Where they run: cpu, cuda, tensorrt, directml, gpu (Intel's), or auto."""
+    """Where they run: cpu, cuda or auto."""
     streams: int | None = None
     """How many films OpenVINO computes at the same time; None: one a thread, up to 4."""
     precision: str = "f32"

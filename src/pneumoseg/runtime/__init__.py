@@ -99,8 +99,7 @@ def load_network(
         path: a file made by ``pneumoseg.training.export``, input ``image``, output ``logits``.
         runtime: ``openvino``, ``onnxruntime`` or ``torch``; ``auto`` for what
             :func:`choose_runtime` finds.
-        device: ``cpu``; ``gpu`` (Intel's, OpenVINO alone); ``cuda`` (ONNX Runtime, torch);
-            ``tensorrt`` or ``directml`` (ONNX Runtime alone); ``auto`` as :func:`choose_runtime`.
+        device: ``cpu``; ``cuda`` (ONNX Runtime, torch); ``auto`` as :func:`choose_runtime`.
         precision: ``f32``, or ``bf16`` where runtime and device have it.
         threads: number of processor threads, all streams together, or None for the runtime's own
             choice.
@@ -123,9 +122,7 @@ def load_network(
     if choice.runtime == "openvino":
         from pneumoseg.runtime.openvino import OpenVinoNetwork
 
-        return OpenVinoNetwork(
-            path, device=choice.device, precision=precision, threads=threads, streams=streams
-        )
+        return OpenVinoNetwork(path, precision=precision, threads=threads, streams=streams)
     if choice.runtime == "onnxruntime":
         from pneumoseg.runtime.onnxruntime import OnnxRuntimeNetwork
 

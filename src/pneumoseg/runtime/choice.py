@@ -16,7 +16,8 @@ from pathlib import Path
 from pneumoseg.errors import RuntimeUnavailableError, UsageError
 
 RUNTIMES = ("openvino", "onnxruntime", "torch")
-DEVICES = ("cpu", "gpu", "cuda", "tensorrt", "directml")
+DEVICES = ("cpu", "cuda")
+"""CUDA is held by tests with made-up sessions and drivers; on a card it has not run yet."""
 PRECISIONS = ("f32", "bf16")
 
 AUTO = "auto"
@@ -24,19 +25,12 @@ AUTO = "auto"
 
 _PREFERENCE = (
     ("onnxruntime", "cuda"),
-    ("onnxruntime", "directml"),
     ("torch", "cuda"),
     ("openvino", "cpu"),
     ("onnxruntime", "cpu"),
     ("torch", "cpu"),
-    ("openvino", "gpu"),
-    ("onnxruntime", "tensorrt"),
 )
 """Every runtime with each of its devices, the preferred ones first."""
-
-_ON_REQUEST = ("gpu", "tensorrt")
-"""Devices that must be named: a GPU within the processor is not surely the faster, and TensorRT
-builds its engines anew at each start."""
 
 _WITH_BF16 = (("openvino", "cpu"), ("torch", "cuda"))
 
@@ -49,8 +43,6 @@ _PACKAGES = {
 
 _LIBRARIES = {
     ("onnxruntime", "cuda"): ("onnxruntime", "capi/*onnxruntime_providers_cuda.*"),
-    ("onnxruntime", "tensorrt"): ("onnxruntime", "capi/*onnxruntime_providers_tensorrt.*"),
-    ("onnxruntime", "directml"): ("onnxruntime", "capi/DirectML.dll"),
     ("torch", "cuda"): ("torch", "lib/*torch_cuda.*"),
 }
 """The library that a build for the device has and others lack: package, pattern in its folder."""
@@ -59,12 +51,8 @@ INSTALL = {
     "openvino": "pip install openvino",
     "onnxruntime": "pip install 'pneumoseg[onnxruntime]'",
     "torch": "pip install 'pneumoseg[train]'",
-    "gpu": "install Intel's driver for the GPU",
     "cuda": "install NVIDIA's driver, then: pip uninstall onnxruntime; "
     "pip install 'onnxruntime-gpu[cuda,cudnn]'",
-    "tensorrt": "install NVIDIA's driver and TensorRT's libraries, then: "
-    "pip uninstall onnxruntime; pip install 'onnxruntime-gpu[cuda,cudnn]'",
-    "directml": "on Windows: pip uninstall onnxruntime; pip install onnxruntime-directml",
 }
 """What to do where a runtime or a device is missing."""
 
@@ -103,49 +91,43 @@ def choose_runtime(
 
     Raises:
         UsageError: an unknown name, or a device that the runtime never has.
-        RuntimeUnavailableError: the runtime, or all that could be chosen, is not to be had here.
+        RuntimeUnavailableError: the runtime, or all that could be chosen, is not available here.
     """
     _require_known("runtime", runtime, (AUTO, *RUNTIMES))
     _require_known("device", device, (AUTO, *DEVICES))
     _require_known("precision", precision, PRECISIONS)
-    asked = [pair for pair in _PREFERENCE if _is_asked(pair, runtime, device)]
-    if not asked:
+    candidates = [
+        (name, on) for name, on in _PREFERENCE if runtime in (AUTO, name) and device in (AUTO, on)
+    ]
+    if not candidates:
         devices = ", ".join(pair[1] for pair in _PREFERENCE if pair[0] == runtime)
         raise UsageError(
             f"the runtime {runtime} has no device {device!r}; choose one of {devices}, or another "
             "runtime"
         )
-    named = asked[0][0] if len(asked) == 1 else runtime
+    named = candidates[0][0] if len(candidates) == 1 else runtime
     if named != AUTO and not _is_installed(named):
         raise RuntimeUnavailableError(
             f"the runtime {named} is not installed; run: {INSTALL[named]}"
         )
-    if len(asked) == 1:
-        return Choice(*asked[0], "as asked for")
-    for pair in asked:
+    if len(candidates) == 1:
+        return Choice(*candidates[0], "as asked for")
+    for pair in candidates:
         if (precision == "f32" or pair in _WITH_BF16) and _is_present(pair):
             return Choice(*pair, _reason(pair, runtime, device, precision))
     raise _nothing_found(runtime, device, precision)
-
-
-def _is_asked(pair: tuple[str, str], runtime: str, device: str) -> bool:
-    if runtime not in (AUTO, pair[0]):
-        return False
-    return pair[1] == device or (device == AUTO and pair[1] not in _ON_REQUEST)
 
 
 def _is_present(pair: tuple[str, str]) -> bool:
     runtime, device = pair
     if not _is_installed(runtime):
         return False
-    if device == "gpu":
-        return False  # OpenVINO alone knows, once it is imported
     if pair in _LIBRARIES:
         package, pattern = _LIBRARIES[pair]
         folder = _package_folder(package)
         if folder is None or not any(folder.glob(pattern)):
             return False
-    return device not in ("cuda", "tensorrt") or nvidia_gpus() > 0
+    return device != "cuda" or nvidia_gpus() > 0
 
 
 def _reason(pair: tuple[str, str], runtime: str, device: str, precision: str) -> str:
@@ -154,8 +136,6 @@ def _reason(pair: tuple[str, str], runtime: str, device: str, precision: str) ->
         return f"the first installed runtime that computes in {precision} on {device}"
     if taken == "cuda":
         return f"an NVIDIA GPU is here, and {name} is built for it"
-    if taken == "directml":
-        return f"{name} is built for DirectML"
     who = "an installed runtime" if runtime == AUTO else name
     return f"no GPU is here that {who} can use in {precision}"
 

@@ -1,18 +1,14 @@
 """ONNX Runtime, an optional second runtime: ``pip install 'pneumoseg[onnxruntime]'``.
 
-Its execution providers reach other devices: CUDA and TensorRT with the package onnxruntime-gpu,
-DirectML with onnxruntime-directml. ONNX Runtime goes on with the CPU in silence when a provider
-cannot start; here it is asked what it took, and anything else than what was asked for is refused.
-Its telemetry is switched off.
+With onnxruntime-gpu its CUDA execution provider reaches NVIDIA's GPUs. ONNX Runtime goes
+on with the CPU in silence when a provider cannot start; so what it took is looked up, and another
+device than the named one is refused. Its telemetry is switched off.
 
 Sources: https://onnxruntime.ai/docs/execution-providers, one page a provider.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +25,6 @@ _ERRORS_ONLY = 3
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "directml": "DmlExecutionProvider",
 }
 """Device -> the name of its execution provider."""
 
@@ -43,7 +37,7 @@ _CUDA_OPTIONS = {
 class OnnxRuntimeNetwork:
     """A network in an ONNX Runtime session; see :class:`pneumoseg.runtime.Network`.
 
-    A session may be shared between threads by its own guarantee, but for DirectML's.
+    A session may be shared between threads by its own guarantee.
     """
 
     name = "onnxruntime"
@@ -72,7 +66,6 @@ class OnnxRuntimeNetwork:
         onnxruntime.disable_telemetry_events()
         self.device = device
         self._session = _open_session(onnxruntime, path, device, threads)
-        self._turn = threading.Lock() if device == "directml" else contextlib.nullcontext()
         image = self._session.get_inputs()[0]
         self._input_name = image.name
         self.size = check_input_shape(
@@ -82,8 +75,7 @@ class OnnxRuntimeNetwork:
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute logits; see :meth:`pneumoseg.runtime.Network.run`."""
         check_batch(batch, self.size)
-        with self._turn:
-            logits = self._session.run(None, {self._input_name: batch})[0]
+        logits = self._session.run(None, {self._input_name: batch})[0]
         return np.asarray(logits, dtype=np.float32)
 
 
@@ -104,11 +96,12 @@ def _open_session(onnxruntime: Any, path: Path, device: str, threads: int | None
     state = onnxruntime.capi.onnxruntime_pybind11_state
     failures = (state.Fail, state.EPFail, state.RuntimeException, state.NotImplemented)
     try:
-        _prepare(onnxruntime, device)
+        if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()  # finds CUDA and cuDNN where pip put them
         session = onnxruntime.InferenceSession(
             str(path),
-            _session_options(onnxruntime, device, threads),
-            providers=_requested_providers(device),
+            _session_options(onnxruntime, threads),
+            providers=[(provider, _CUDA_OPTIONS) if device == "cuda" else provider],
             enable_fallback=0,
         )
     except (state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf) as error:
@@ -130,7 +123,7 @@ def _cannot_start(device: str, why: str) -> RuntimeUnavailableError:
     )
 
 
-def _session_options(onnxruntime: Any, device: str, threads: int | None) -> Any:
+def _session_options(onnxruntime: Any, threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     # Weights are stored as int8 behind DequantizeLinear: without this they would be brought back to
@@ -138,23 +131,4 @@ def _session_options(onnxruntime: Any, device: str, threads: int | None) -> Any:
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
-    if device == "directml":
-        options.enable_mem_pattern = False  # DirectML's page demands it
     return options
-
-
-def _requested_providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
-    """Providers in order of preference; TensorRT leaves to CUDA what it cannot compute."""
-    cuda = (_PROVIDERS["cuda"], _CUDA_OPTIONS)
-    if device == "tensorrt":
-        return [_PROVIDERS["tensorrt"], cuda]
-    return [cuda] if device == "cuda" else [_PROVIDERS[device]]
-
-
-def _prepare(onnxruntime: Any, device: str) -> None:
-    """What has to be done in the process before a session on NVIDIA's GPUs is opened."""
-    if device == "tensorrt":
-        # The one way to keep TensorRT from TensorFloat-32: github.com/microsoft/onnxruntime, 26029.
-        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
-    if device in ("cuda", "tensorrt") and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # finds CUDA and cuDNN where pip put them

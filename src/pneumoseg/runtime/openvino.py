@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pneumoseg.errors import BundleError, RuntimeUnavailableError
 from pneumoseg.runtime import check_batch, check_input_shape
-from pneumoseg.runtime.choice import INSTALL, available_cores
+from pneumoseg.runtime.choice import available_cores
 
 MOST_STREAMS = 4
 """Where streams are not asked for: each has the memory of a film of its own in both networks."""
@@ -40,12 +40,12 @@ class OpenVinoNetwork:
     """
 
     name = "openvino"
+    device = "cpu"
 
     def __init__(
         self,
         path: Path,
         *,
-        device: str = "cpu",
         precision: str = "f32",
         threads: int | None = None,
         streams: int | None = None,
@@ -64,15 +64,15 @@ class OpenVinoNetwork:
         self.size = check_input_shape(
             [side.get_length() if side.is_static else None for side in shape], path
         )
-        streams = streams or _usual_streams(device, threads)
+        # One stream for each thread of the processor, unless told otherwise.
+        streams = streams or min(threads or available_cores(), MOST_STREAMS)
         if streams > 1:
             _dequantize_weights(model)
-        compiled = _compile(core, model, device, _options(device, precision, threads, streams))
-        self.device = device
+        compiled = _compile(core, model, _options(precision, threads, streams))
         self.precision = _precision_of(compiled)
         if self.precision != precision:
             raise RuntimeUnavailableError(
-                f"the {device} here cannot compute in {precision}; ask for {self.precision}"
+                f"the processor here cannot compute in {precision}; ask for {self.precision}"
             )
         self.streams = max(1, int(compiled.get_property("NUM_STREAMS")))
         # Last in, first out: a single caller keeps to one request, and to one request's memory.
@@ -98,13 +98,6 @@ class OpenVinoNetwork:
             self._idle.put(request)
 
 
-def _usual_streams(device: str, threads: int | None) -> int:
-    """One stream for each thread of the processor, up to ``MOST_STREAMS``."""
-    if device != "cpu":
-        return 1
-    return min(threads or available_cores(), MOST_STREAMS)
-
-
 def _dequantize_weights(model: Any) -> None:
     """Bring int8 weights back to f32 in the model, before it is compiled for several streams.
 
@@ -119,40 +112,32 @@ def _dequantize_weights(model: Any) -> None:
     manager.run_passes(model)
 
 
-def _options(device: str, precision: str, threads: int | None, streams: int) -> dict[str, Any]:
+def _options(precision: str, threads: int | None, streams: int) -> dict[str, Any]:
     # LATENCY: all threads of a stream on one batch, and not more streams than asked for.
     options: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": streams,
         "INFERENCE_PRECISION_HINT": precision,
-    }
-    if device == "cpu":
         # Else int8 weights make the plugin round the other factor to int8 as well, where the
         # processor has AVX-512 or AMX and one stream keeps the weights int8: f32 would not be f32.
-        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
-    if threads is not None and device == "cpu":
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+    }
+    if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     return options
 
 
-def _compile(core: Any, model: Any, device: str, options: dict[str, Any]) -> Any:
-    """Compile for a device that OpenVINO finds here.
+def _compile(core: Any, model: Any, options: dict[str, Any]) -> Any:
+    """Compile for the processor.
 
     Raises:
-        RuntimeUnavailableError: it finds none of that name, or cannot compile for it.
+        RuntimeUnavailableError: OpenVINO cannot compile for it.
     """
-    if device != "cpu":  # which is always there, while to look for others takes time
-        present = sorted({str(name).split(".")[0].lower() for name in core.available_devices})
-        if device not in present:
-            raise RuntimeUnavailableError(
-                f"OpenVINO finds no device {device!r} here, only {', '.join(present)}; "
-                f"{INSTALL[device]}, or ask for cpu"
-            )
     try:
-        return core.compile_model(model, device.upper(), options)
+        return core.compile_model(model, "CPU", options)
     except RuntimeError as error:
         raise RuntimeUnavailableError(
-            f"OpenVINO cannot compile the network for {device} with "
+            f"OpenVINO cannot compile the network for cpu with "
             f"{options['INFERENCE_PRECISION_HINT']}; ask for f32, or for another device or runtime"
         ) from error
 

@@ -29,7 +29,7 @@ class BenchSettings:
     runtime: str = PredictSettings.runtime
     """What runs the networks: openvino, onnxruntime, torch, or auto for the best that is here."""
     device: str = PredictSettings.device
-    """Where they run: cpu, cuda, tensorrt, directml, gpu (Intel's), or auto."""
+    """Where they run: cpu, cuda or auto."""
     streams: int | None = PredictSettings.streams
     """How many films OpenVINO computes at the same time; None: one a thread, up to 4."""
     precision: str = PredictSettings.precision
