@@ -11,6 +11,7 @@ from audit_films import SIDE, dim_film, film_arguments, write_films
 
 from pneumoseg.audits.occlusion import OcclusionAuditSettings, run_occlusion_audit
 from pneumoseg.audits.occlusion_regions import (
+    Cover,
     border,
     bright_text,
     corners,
@@ -38,10 +39,13 @@ def test_covers() -> None:
     grid[:100] = 40
     region = np.zeros(grid.shape, dtype=np.bool_)
     region[:10] = True
-    assert (cover(grid, region, "black")[:10] == 0).all()
-    assert (cover(grid, region, "grey")[:10] == 100).all()  # the median
-    assert (cover(grid, region, "blurred")[5] == 40).all()
-    assert (cover(grid, region, "black")[10:] == grid[10:]).all()
+    assert (cover(grid, region, Cover.BLACK)[:10] == 0).all()
+    assert (cover(grid, region, Cover.GREY)[:10] == 100).all()  # the median
+    assert (cover(grid, region, Cover.BLURRED)[5] == 40).all()
+    assert (cover(grid, region, Cover.BLACK)[10:] == grid[10:]).all()
+    grid[5, 200:220] = 255
+    line = grid == 255
+    assert (cover(grid, line, Cover.PAINTED_OVER)[5, 200:220] == 40).all()
 
 
 def test_letters_near_the_edge_are_found_and_bones_are_not() -> None:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from pneumoseg.audits.occlusion_regions import (
+    Cover,
     Grid,
     Region,
     border,
@@ -42,6 +43,7 @@ from pneumoseg.preprocess import mask_to_grid, to_grid
 AUDIT = "occlusion"
 CORNERS, TEXT = "corners covered", "bright text covered"
 REGION, MIRRORED, ELSEWHERE = "true region", "its mirror image", "elsewhere in the lungs"
+_REGION_COVERS = (Cover.GREY, Cover.BLURRED)
 _DILATE = 9
 """Grid pixels by which a region is widened, so that the pleural line at its edge is covered too."""
 
@@ -106,12 +108,12 @@ class _Covers:
         copies = {}
         for width in self.settings.widths:
             edge = border(placement, width)
-            copies[_border_name(width)] = cover(grid, edge, "black")
-            copies[_only_border_name(width)] = cover(grid, ~edge, "grey")
-        copies[CORNERS] = cover(grid, corners(placement), "black")
+            copies[_border_name(width)] = cover(grid, edge, Cover.BLACK)
+            copies[_only_border_name(width)] = cover(grid, ~edge, Cover.GREY)
+        copies[CORNERS] = cover(grid, corners(placement), Cover.BLACK)
         text = bright_text(grid, placement)
         self.with_text.append(bool(text.any()))
-        copies[TEXT] = cover(grid, text, "painted over")
+        copies[TEXT] = cover(grid, text, Cover.PAINTED_OVER)
         copies.update(self._regions(film, grid))
         return copies
 
@@ -124,7 +126,7 @@ class _Covers:
         others = places_elsewhere(wide, lung_fields(grid), self.settings.places, rng)
         self.with_region.append(bool(others))
         copies = {}
-        for how in ("grey", "blurred"):
+        for how in _REGION_COVERS:
             copies[f"{REGION}, {how}"] = cover(grid, wide, how)
             copies[f"{MIRRORED}, {how}"] = cover(grid, wide[:, ::-1] & ~wide, how)
             for k in range(self.settings.places):
@@ -179,7 +181,7 @@ def _region_panels(
     over = scores.label & usable
     before = scores.logit[ORIGINAL]
     drops, gaps, shares = [], [], []
-    for how in ("grey", "blurred"):
+    for how in _REGION_COVERS:
         truth = before - scores.logit[f"{REGION}, {how}"]
         mirror = before - scores.logit[f"{MIRRORED}, {how}"]
         names = [f"{ELSEWHERE} {k}, {how}" for k in range(settings.places)]

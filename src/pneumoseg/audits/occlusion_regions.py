@@ -6,6 +6,8 @@ not to measure anatomy.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -33,25 +35,33 @@ Grid = NDArray[np.uint8]
 Region = NDArray[np.bool_]
 
 
-def cover(grid: Grid, region: Region, how: str) -> Grid:
-    """Cover a region of a film.
+class Cover(StrEnum):
+    """What covers a region; the values are the words of the report."""
 
-    Args:
-        grid: uint8 (512, 512).
-        region: bool (512, 512).
-        how: ``black``, as a collimator; ``grey``, the film's median; ``blurred``, brightness kept
-            and lines gone; ``painted over``, filled from around (Telea 2004).
-    """
-    if how == "painted over":
-        return np.asarray(
-            cv2.inpaint(grid, region.astype(np.uint8), 5, cv2.INPAINT_TELEA), dtype=np.uint8
-        )
-    filling: Grid = np.zeros_like(grid)
-    if how == "grey":
-        filling[:] = np.uint8(np.median(grid[grid > 0])) if (grid > 0).any() else 0
-    elif how == "blurred":
-        filling = np.asarray(cv2.GaussianBlur(grid, (0, 0), _BLUR), dtype=np.uint8)
-    return np.where(region, filling, grid)
+    BLACK = "black"
+    """As a collimator does."""
+    GREY = "grey"
+    """The film's median."""
+    BLURRED = "blurred"
+    """Brightness kept, lines gone."""
+    PAINTED_OVER = "painted over"
+    """Filled from around (Telea 2004)."""
+
+
+def cover(grid: Grid, region: Region, filling: Cover) -> Grid:
+    """Cover a region, bool (512, 512), of a film on the grid, uint8 (512, 512)."""
+    match filling:
+        case Cover.BLACK:
+            covered = np.zeros_like(grid)
+        case Cover.GREY:
+            film = grid[grid > 0]
+            covered = np.full_like(grid, np.uint8(np.median(film)) if film.size else 0)
+        case Cover.BLURRED:
+            covered = np.asarray(cv2.GaussianBlur(grid, (0, 0), _BLUR), dtype=np.uint8)
+        case Cover.PAINTED_OVER:
+            marked = region.astype(np.uint8)
+            covered = np.asarray(cv2.inpaint(grid, marked, 5, cv2.INPAINT_TELEA), dtype=np.uint8)
+    return np.where(region, covered, grid)
 
 
 def border(placement: Placement, width: float) -> Region:

@@ -1,4 +1,4 @@
-"""One side of a chest as a scan shows it: where the lung ends, how the wall shines into it.
+"""One side of a chest as a scan shows it: where the lung ends, how far the wall blurs into it.
 
 Measured once for a scan, used for every collapse that is simulated in it. Distances are taken
 within each slice, where voxels are small and square.
@@ -19,9 +19,9 @@ from pneumoseg.simulation.scan_noise import Array, ScanNoise
 from pneumoseg.study import Side
 
 FAR_PX = 60.0
-"""Distances are not told apart beyond this."""
+"""Larger distances count as this."""
 RIM_PX = 3.0
-"""Depth over which the chest wall shines into the lung; replaced by lung from further in."""
+"""Depth over which the scan's blur mixes chest wall into the lung; see :func:`clean_lung`."""
 _ROOM_PX = 4
 _WALL_HU = (-120.0, 200.0)
 _SOFT_HU, _LEAST_STEP_HU, _LUNG_HU = 30.0, 300.0, -850.0
@@ -100,9 +100,19 @@ def open_hemithorax(
 
 
 def clean_lung(part: Array, chest: Hemithorax) -> Array:
-    """The lung without the shine of the wall, carried on beyond its edge: float32, the box's shape.
+    """Lung tissue to sample a collapsed lung from, without the chest wall at its edge.
 
-    Voxels of the rim and beyond take the value found as far inwards of it, as in a mirror.
+    The scan's blur brightens the lung's rim. A lung that falls from the wall takes its tissue
+    along, and the bright rim would draw a second wall in the middle of the chest. So the rim, up to
+    ``RIM_PX`` deep, and everything beyond the lung take the value that lies as far inwards of the
+    rim as they lie outwards, as in a mirror.
+
+    Args:
+        part: float32, HU of ``chest.box``.
+        chest: the side.
+
+    Returns:
+        float32, same shape; typical lung in slices without any.
     """
     cleaned = part.copy()
     for index in range(part.shape[0]):
