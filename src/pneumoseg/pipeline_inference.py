@@ -127,7 +127,7 @@ class Cascade:
 
         Raises:
             BundleError: no such bundle, or it is damaged.
-            RuntimeUnavailableError: the runtime or the precision is not to be had here.
+            RuntimeUnavailableError: the runtime or the precision is not available here.
             UsageError: a value out of its range.
         """
         opened = load_bundle(bundle)

@@ -1,4 +1,4 @@
-"""The deal of patients to parts."""
+"""The split of patients into parts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_stratum_looks_at_evaluable_films_only() -> None:
 
 
 def test_a_patient_held_out_is_tested_and_takes_nobodys_place() -> None:
-    """Ten others are dealt as if the held-out one were not there."""
+    """Ten others are split as if the held-out one were not there."""
     others = [SplitImage(f"p{k}", False, True) for k in range(10)]
     parts = assign_parts(
         [*others, SplitImage("lidc", True, True)], Fractions(0.2, 0.3), 4, {"lidc"}

@@ -207,7 +207,7 @@ def doctor(settings: DoctorSettings) -> int:
     if report.refused:
         reasons = "; ".join(found.what for found in report.leaks)
         errors.print(
-            f"pneumoseg: the split is refused: {escape(reasons)}. Mend it, or look at the data all "
+            f"pneumoseg: the split is refused: {escape(reasons)}. Fix it, or look at the data all "
             "the same with --allow-leaks",
             soft_wrap=True,
             highlight=False,

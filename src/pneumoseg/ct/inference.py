@@ -93,7 +93,7 @@ class VolumeCascade:
 
         Raises:
             BundleError: no such bundle, it is damaged, or it is not made for CT.
-            RuntimeUnavailableError: the runtime or the precision is not to be had here.
+            RuntimeUnavailableError: the runtime or the precision is not available here.
             UsageError: a value out of its range.
         """
         cascade = Cascade.load(

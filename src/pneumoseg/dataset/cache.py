@@ -117,7 +117,7 @@ class Cache:
         if about is None:
             raise DataError(
                 f"{folder} is not a finished training cache (it has no {CACHE_FILE}); "
-                "run pneumoseg prepare on it (again): a stopped run goes on where it was"
+                "run pneumoseg prepare on it (again): a stopped run is resumed"
             )
         formats = tuple(FORMAT_OF.values())
         if about.get("format") not in formats or about.get("grid") != GRID_SIZE:

@@ -67,8 +67,8 @@ class LabelledVolume:
 
     Attributes:
         source: name of the data set.
-        anatomy: what the parts were dealt by.
-        volume: its slices are read when they are asked for; a single slice is a SlicePicture.
+        anatomy: what the parts were split by.
+        volume: its slices are read when they are needed; a single slice is a SlicePicture.
         truth: bool (slices, rows, cols), pleural air.
         smallest_mask_px: pixels of the 512×512 grid from which a slice is positive.
     """
@@ -136,8 +136,8 @@ def volumes_of(cache: Cache, part: str) -> tuple[VolumePlace, ...]:
         path = place.settings.images / place.file
         if not path.is_file():
             raise DataError(
-                f"{path} is not there any more: the volumes that {cache.folder} was prepared of "
-                "are needed; run this in the folder where prepare was run, or prepare it again"
+                f"{path} does not exist any more: the volumes that {cache.folder} was prepared "
+                "from are needed; run this in the folder where prepare was run, or prepare it again"
             )
     return tuple(places)
 

@@ -1,7 +1,7 @@
 """Train, calibration and test: who goes where, by patient, once.
 
 A patient has up to a dozen films, and films of one patient look alike: a split by film would test
-on what was trained on. So patients are dealt, never films. The deal is stratified by «has any
+on what was trained on. So patients are split, never films. The split is stratified by «has any
 positive film», so that calibration and test keep the natural share of pneumothorax; it is stored
 in the cache's table and never drawn again.
 """
@@ -52,7 +52,7 @@ class SplitImage:
     evaluable: bool
     """Whether the film may be calibrated or tested on (its origin has the natural prevalence)."""
     stratum: str = ""
-    """Patients of each stratum are dealt in the asked fractions; a patient's first image counts."""
+    """Patients of each stratum are split in the same fractions; a patient's first image counts."""
 
 
 def assign_parts(
@@ -61,19 +61,19 @@ def assign_parts(
     seed: int,
     test_patients: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Deal every film to a part.
+    """Assign every film to a part.
 
-    Patients with an evaluable film are dealt to calibration, test and train, positives (any
-    evaluable film positive) and negatives of each stratum in the asked fractions, rounded to whole
+    Patients with an evaluable film are split into calibration, test and train, positives (any
+    evaluable film positive) and negatives of each stratum in the given fractions, rounded to whole
     patients. Evaluable films follow their patient; other films train, unless their patient is in
-    calibration or test: then they are excluded. The deal depends on the films and the seed, not on
+    calibration or test: then they are excluded. The split depends on the films and the seed, not on
     their order.
 
     Args:
         images: all films of the cache.
         fractions: shares of the evaluable patients.
-        seed: of the deal, 0 or more.
-        test_patients: are not dealt but tested on.
+        seed: of the split, 0 or more.
+        test_patients: are not split but tested on.
 
     Returns:
         one of ``PARTS`` for each film, in the order given.
@@ -102,11 +102,11 @@ def assign_parts(
             for name, positive in has_positive.items()
             if (stratum_of[name], positive) == stratum and name not in part_of
         )
-        dealt = [patients[index] for index in rng.permutation(len(patients))]
-        calibration = round(len(dealt) * fractions.calibration)
-        # Both roundings may go up: a fraction sum of 1 must not deal a patient twice.
-        test = min(round(len(dealt) * fractions.test), len(dealt) - calibration)
-        for place, patient in enumerate(dealt):
+        drawn = [patients[index] for index in rng.permutation(len(patients))]
+        calibration = round(len(drawn) * fractions.calibration)
+        # Both roundings may go up: a fraction sum of 1 must not take a patient twice.
+        test = min(round(len(drawn) * fractions.test), len(drawn) - calibration)
+        for place, patient in enumerate(drawn):
             if place < calibration:
                 part_of[patient] = CALIBRATION
             else:

@@ -1,1 +1,1 @@
-"""Is it installed well, what does it cost here, what does it do: check, bench, demo."""
+"""Does it work here, what does it cost here, what does it do: check, bench, demo."""

@@ -3,7 +3,7 @@
 A fixed set of phantom films, or volumes for a CT bundle, goes through the cascade, and probability,
 decision, area and Dice are held against the results recorded in the bundle when it was made
 (``check.toml``). A digest of what the networks saw is recorded too, so that a difference in the
-phantom (another version of a numerical library) is told apart from a difference in the networks.
+phantom (another version of a numerical library) is distinguished from a difference in the networks.
 The check says that an installation works; it says nothing about how good the networks are.
 Constancy testing in the sense of IEC 61223.
 """
@@ -109,7 +109,7 @@ class CheckRecord:
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One film held against its record; ``problem`` is empty where all is well.
+    """One film held against its record; ``problem`` is empty where they agree.
 
     ``same_phantom`` is False where the film itself differs: the networks are then not to blame.
     """
@@ -166,7 +166,7 @@ def run_check(
 
     Raises:
         BundleError: the bundle is damaged, has no record, or one of another version.
-        RuntimeUnavailableError: the runtime is not to be had here.
+        RuntimeUnavailableError: the runtime is not available here.
     """
     cascade = Cascade.load(settings.bundle, runtime=settings.runtime, precision=settings.precision)
     bundle = cascade.bundle
@@ -246,8 +246,8 @@ def _run_phantoms(
 
 
 def _run_film(cascade: Cascade, seed: int) -> CheckResult:
-    ill = seed % 2 == 0
-    film = make_film(seed, pneumothorax=ill, size=FILM_SIZE)
+    positive = seed % 2 == 0
+    film = make_film(seed, pneumothorax=positive, size=FILM_SIZE)
     finding = cascade.predict(film.image)
     drawn = np.zeros(finding.shape, np.bool_) if finding.mask is None else finding.mask.pixels
     grid, _ = preprocess.to_grid(film.image)
@@ -258,15 +258,15 @@ def _run_film(cascade: Cascade, seed: int) -> CheckResult:
         probability=round(finding.detection.probability, 6),
         positive=finding.detection.positive,
         area_px=int(np.count_nonzero(drawn)),
-        dice=round(float(metrics.dice(drawn, film.mask.pixels)), 4) if ill else None,
+        dice=round(float(metrics.dice(drawn, film.mask.pixels)), 4) if positive else None,
     )
 
 
 def _run_volume(cascade: Cascade, seed: int) -> CheckResult:
-    ill = seed % 2 == 0
+    positive = seed % 2 == 0
     side = Side.LEFT if seed % 4 == 0 else Side.RIGHT
     body = make_body(
-        seed, collapse=Collapse(side, CT_DEGREE) if ill else None, posture=Posture.SUPINE
+        seed, collapse=Collapse(side, CT_DEGREE) if positive else None, posture=Posture.SUPINE
     )
     scan = make_ct(body, spacing_mm=CT_SPACING_MM)
     volumes = VolumeCascade.of(cascade)
@@ -281,7 +281,7 @@ def _run_volume(cascade: Cascade, seed: int) -> CheckResult:
         probability=round(finding.detection.probability, 6),
         positive=finding.detection.positive,
         area_px=finding.voxels,
-        dice=round(float(metrics.dice(drawn, scan.pleural_air)), 4) if ill else None,
+        dice=round(float(metrics.dice(drawn, scan.pleural_air)), 4) if positive else None,
     )
 
 

@@ -39,7 +39,7 @@ _OUTLINED = "Outlined is what the cascade found; blue is the truth."
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What ``pneumoseg demo`` is asked to do."""
+    """Settings of ``pneumoseg demo``."""
 
     out: Path = Path("outputs/demo")
     """Folder for the studies and the results; an earlier demonstration in it is replaced."""

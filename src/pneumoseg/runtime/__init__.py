@@ -1,7 +1,7 @@
 """Running a network: one small Protocol, three runtimes behind it.
 
 OpenVINO is the default and the only one installed with the package. ONNX Runtime serves other
-devices, PyTorch is the reference the others are compared with. Each is imported when asked for,
+devices, PyTorch is the reference the others are compared with. Each is imported when it is named,
 and none is ever replaced by another in silence; :mod:`pneumoseg.runtime.choice` says what ``auto``
 stands for.
 """
@@ -105,7 +105,7 @@ def load_network(
             choice.
         streams: how many films OpenVINO computes at the same time; None for one a thread, up to 4,
             which answers most films a second; 1 answers a single film soonest. There are never more
-            than threads. The other runtimes take a batch as one, whatever is asked for.
+            than threads. The other runtimes take a batch as one, whatever is given.
 
     Raises:
         UsageError: an unknown runtime, device or precision, a device that the runtime never has,

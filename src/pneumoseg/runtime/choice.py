@@ -81,8 +81,8 @@ def choose_runtime(
     """Choose what ``auto`` stands for on this computer; what is named is never replaced.
 
     A GPU first that an installed ONNX Runtime or PyTorch can use, then OpenVINO, ONNX Runtime and
-    PyTorch on the processor. Where what is asked for leaves nothing to choose, only the runtime is
-    looked for; whether it has the device shows when a network is loaded.
+    PyTorch on the processor. Where the names leave nothing to choose, only the runtime is looked
+    for; whether it has the device shows when a network is loaded.
 
     Args:
         runtime: one of ``RUNTIMES``, or ``auto``.

@@ -22,7 +22,7 @@ from pneumoseg.runtime import check_batch, check_input_shape
 from pneumoseg.runtime.choice import available_cores
 
 MOST_STREAMS = 4
-"""Where streams are not asked for: each has the memory of a film of its own in both networks."""
+"""Where none are given: each has the memory of a film of its own in both networks."""
 _TELEMETRY = "openvino_telemetry"
 _FIRST_USE = threading.Lock()
 
@@ -30,7 +30,7 @@ _FIRST_USE = threading.Lock()
 class OpenVinoNetwork:
     """A compiled network; see :class:`pneumoseg.runtime.Network`.
 
-    With several streams a batch is dealt out to them film by film: a thread that works alone waits
+    With several streams a batch is divided among them film by film: a thread that works alone waits
     for no other at the end of each layer, one film's maps stay in the cache, and an answer does not
     depend on what else was in the batch. With one stream a batch is computed as one.
 
@@ -64,7 +64,7 @@ class OpenVinoNetwork:
         self.size = check_input_shape(
             [side.get_length() if side.is_static else None for side in shape], path
         )
-        # One stream for each thread of the processor, unless told otherwise.
+        # One stream for each thread of the processor, unless a number is given.
         streams = streams or min(threads or available_cores(), MOST_STREAMS)
         if streams > 1:
             _dequantize_weights(model)
@@ -79,7 +79,7 @@ class OpenVinoNetwork:
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(self.streams):
             self._idle.put(compiled.create_infer_request())
-        self._dealers = ThreadPoolExecutor(self.streams, thread_name_prefix="openvino")
+        self._workers = ThreadPoolExecutor(self.streams, thread_name_prefix="openvino")
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute logits; see :meth:`pneumoseg.runtime.Network.run`."""
@@ -87,7 +87,7 @@ class OpenVinoNetwork:
         if self.streams == 1 or len(batch) == 1:
             return self._infer(batch)
         films = (batch[k : k + 1] for k in range(len(batch)))
-        return np.concatenate(list(self._dealers.map(self._infer, films)))
+        return np.concatenate(list(self._workers.map(self._infer, films)))
 
     def _infer(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         request = self._idle.get()
@@ -113,7 +113,7 @@ def _dequantize_weights(model: Any) -> None:
 
 
 def _options(precision: str, threads: int | None, streams: int) -> dict[str, Any]:
-    # LATENCY: all threads of a stream on one batch, and not more streams than asked for.
+    # LATENCY: all threads of a stream on one batch, and not more streams than given.
     options: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": streams,

@@ -59,7 +59,7 @@ class SourceSettings:
     """Images of that CSV from this probability on are positives without a mask (silver too): for
     the classifier, and for the segmenter where a teacher outlines them; None leaves them out."""
     parts: Literal["split", "train"] = "split"
-    """Whether patients are dealt to train, calibration and test, or all train."""
+    """Whether patients are split into train, calibration and test, or all train."""
     evaluate_on: str | None = None
     """Only images with this word in the table's split column may be calibrated or tested on."""
 
@@ -80,7 +80,7 @@ class SourceSettings:
         if self.negatives is None or self.parts != "train":
             raise UsageError(
                 f"source {self.name!r}: positives_from needs the CSV that negatives names, and "
-                'parts = "train": a model\'s word may train, never evaluate'
+                'parts = "train": a label given by a model may train, never evaluate'
             )
         if not self.negatives_below <= self.positives_from <= 1.0:
             raise UsageError(
@@ -116,7 +116,7 @@ class SourceTables:
 
     @property
     def parts(self) -> str:
-        """Whether patients are dealt, or all train."""
+        """Whether patients are split, or all train."""
         return self.settings.parts
 
     @property
@@ -133,7 +133,7 @@ class SourceTables:
         return (prepare_film(self, path),)
 
     def may_evaluate(self, record: Record) -> bool:
-        """Only films of the split's word, where one is asked for."""
+        """Only films whose split column holds ``evaluate_on``, where it is given."""
         return self.parts == "split" and self.settings.evaluate_on in (None, record.split)
 
     def is_clear(self, record: Record) -> bool:

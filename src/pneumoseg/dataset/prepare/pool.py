@@ -1,4 +1,4 @@
-"""Some processes that prepare files, their results in the order asked."""
+"""Some processes that prepare files, their results in the order of the files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def prepare_in_order(
         ahead: files a process may be ahead of what is taken here; bounds the memory.
 
     Yields:
-        What becomes of each file, in the order asked.
+        What becomes of each file, in the order of the files.
 
     Raises:
         DataError: a process died.

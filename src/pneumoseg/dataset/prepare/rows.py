@@ -33,13 +33,13 @@ SHOWN_REASONS = 3
 logger = logging.getLogger(__name__)
 
 
-def deal(
+def rows_with_parts(
     sources: Sequence[LabelledSource], records: Sequence[Record], fractions: Fractions, seed: int
 ) -> tuple[CacheRow, ...]:
     """Make the cache's rows, in the order of the records, each with its part.
 
     A patient id means the same person in every source: a film of a training source whose patient
-    is evaluated in another source is excluded. Volumes are dealt source by source, so that every
+    is evaluated in another source is excluded. Volumes are split source by source, so that every
     part has its share of each.
 
     Raises:

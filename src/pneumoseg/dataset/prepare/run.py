@@ -2,7 +2,7 @@
 
 Every file of every source is tried, in a fixed order, by some processes; what became of it goes to
 the journal (:mod:`pneumoseg.dataset.prepare.journal`), so that a killed run goes on where it was.
-At the end the patients are dealt to their parts and ``cache.json`` makes the cache a finished one
+At the end the patients are split into parts and ``cache.json`` makes the cache a finished one
 (:mod:`pneumoseg.dataset.cache`).
 """
 
@@ -41,7 +41,7 @@ from pneumoseg.dataset.prepare.journal import (
     Prepared,
 )
 from pneumoseg.dataset.prepare.pool import prepare_in_order
-from pneumoseg.dataset.prepare.rows import count, deal, warn, write_failures
+from pneumoseg.dataset.prepare.rows import count, rows_with_parts, warn, write_failures
 from pneumoseg.dataset.prepare.source import LabelledSource
 from pneumoseg.dataset.prepare.volumes import VolumeSourceSettings, read_volume_source
 from pneumoseg.dataset.splits import Fractions
@@ -110,7 +110,7 @@ class PrepareSettings:
     workers: int = 2
     """Processes that read; 1 reads in this process."""
     seed: int = 2019
-    """Of the deal of patients to parts."""
+    """Of the split of patients into parts."""
     fractions: Fractions = Fractions()
     """Shares of the evaluable patients for calibration and test."""
     volumes: tuple[VolumeSourceSettings, ...] = ()
@@ -166,7 +166,7 @@ def prepare(
     with Journal(settings.out) as journal:
         _read_all(settings, sources, files, journal, on_progress or _no_progress)
         records = tuple(journal.records)
-    rows = deal(sources, records, settings.fractions, settings.seed)
+    rows = rows_with_parts(sources, records, settings.fractions, settings.seed)
     counts = {"files": len(files), **count(sources, records, rows)}
     warn(sources, counts)
     write_table(rows, settings.out / TABLE_FILE)

@@ -1,4 +1,4 @@
-"""What ``pneumoseg prepare`` asks of a data set, be it of films or of CT volumes."""
+"""What ``pneumoseg prepare`` needs of a data set, be it of films or of CT volumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LabelledSource(Protocol):
 
     @property
     def parts(self) -> str:
-        """``split``: patients are dealt to all parts; ``train``, ``test``: all go there."""
+        """``split``: patients are split into all parts; ``train``, ``test``: all go there."""
 
     @property
     def masked(self) -> Set[str]:

@@ -32,7 +32,7 @@ from pneumoseg.study import Geometry, Volume
 ENDINGS = (".nii.gz", ".nii")
 VOLUME_ID = "volume_id"
 ANATOMY, SOURCE = "anatomy", "source"
-"""Columns of a table: what the parts are dealt by, and what ``only`` looks at."""
+"""Columns of a table: what the parts are split by, and what ``only`` looks at."""
 
 NO_MASK = "no-mask"
 MASK_MISMATCH = "mask-geometry-mismatch"
@@ -58,8 +58,7 @@ class VolumeSourceSettings:
     only: str = ""
     """Only volumes with this word in the table's source column; empty takes all files."""
     parts: Literal["split", "train", "test"] = "split"
-    """Whether anatomies are dealt to train, calibration and test, or all train, or all are tested.
-    """
+    """Whether anatomies are split into all parts, all train, or all are tested."""
     slices_per_volume: int = 0
     """Slices of a volume taken at most, evenly spread; 0 takes all."""
     smallest_mask_px: int = SMALLEST_MASK_PX
@@ -92,7 +91,7 @@ class VolumeSource:
 
     @property
     def parts(self) -> str:
-        """Whether anatomies are dealt."""
+        """Whether anatomies are split."""
         return self.settings.parts
 
     @property

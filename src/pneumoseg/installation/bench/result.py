@@ -63,7 +63,7 @@ class Bench:
         timings: of ``STEPS``, in that order, each alone.
         break_even: the pass rate above which always-segment is faster.
         rates: recall and specificity as the card has them; empty where it has not both.
-        savings: at each prevalence that was asked for; empty without ``rates``.
+        savings: at each prevalence of the settings; empty without ``rates``.
     """
 
     measured: Measured
@@ -88,15 +88,15 @@ class Bench:
                 f"The cascade never pays here: stage one takes {one:.1f} ms a film and stage two "
                 f"{two:.1f} ms, so segmenting every film is faster whatever share is suspected."
             )
-        said = (
+        condition = (
             f"The cascade is faster here while fewer than {rate:.0%} of the films are suspected "
             f"(stage one {one:.1f} ms a film, stage two {two:.1f} ms); "
         )
         if not self.savings:
-            return f"{said}how many would be is not said, for the card has no such figures."
+            return f"{condition}how many would be is unknown: the card has no such figures."
         return (
-            f"{said}by the card's recall and specificity it takes {self._listed_savings()} than "
-            "segmenting every film."
+            f"{condition}by the card's recall and specificity it takes {self._listed_savings()} "
+            "than segmenting every film."
         )
 
     def _listed_savings(self) -> str:

@@ -49,7 +49,7 @@ RECALL, SPECIFICITY = "recall", "specificity"
 
 @dataclass(frozen=True, eq=False)
 class _Answered:
-    """A film and what both stages said to it."""
+    """A film and the answers of both stages."""
 
     path: Path
     film: Film
@@ -67,12 +67,12 @@ def run_bench(
 
     Args:
         settings: what to measure.
-        on_phantom: told phantoms made, and in all.
-        on_progress: told the seconds measured, and in all.
+        on_phantom: called with the phantoms made, and in all.
+        on_progress: called with the seconds measured, and in all.
 
     Raises:
         BundleError: the bundle is damaged, or not for X-rays.
-        RuntimeUnavailableError: runtime or precision are not to be had here.
+        RuntimeUnavailableError: runtime or precision are not available here.
         UsageError: a film cannot be used, or the folder not be written to. Nothing is written then.
     """
     if settings.out.exists() and not settings.out.is_dir():
@@ -150,10 +150,10 @@ def _make_phantoms(
     scratch: Path, settings: BenchSettings, on_phantom: Callable[[int, int], None] | None
 ) -> list[Path]:
     """Write phantoms as DICOM files, so that reading is measured too."""
-    asked = PhantomSettings(
+    phantoms = PhantomSettings(
         out=scratch, count=settings.films, seed=SEED, size=settings.size, workers=1
     )
-    made = run_phantom(asked, on_phantom)
+    made = run_phantom(phantoms, on_phantom)
     return [made.out / "dicom" / f"{row.image_id}.dcm" for row in made.rows]
 
 
@@ -203,8 +203,8 @@ def _measure(
     for work in steps.values():
         work(0)  # the first call of a shape prepares it
     total = max(1, round(settings.seconds))
-    told = None if on_progress is None else lambda gone_by: on_progress(min(gone_by, total), total)
-    taken = time_in_turn(steps, seconds=settings.seconds, on_progress=told)
+    report = None if on_progress is None else lambda gone: on_progress(min(gone, total), total)
+    taken = time_in_turn(steps, seconds=settings.seconds, on_progress=report)
     return {step: Timing.of(step, seconds, size) for step, seconds in taken.items()}
 
 

@@ -1,4 +1,4 @@
-"""What ``pneumoseg bench`` is asked to do."""
+"""Settings of ``pneumoseg bench``."""
 
 from __future__ import annotations
 

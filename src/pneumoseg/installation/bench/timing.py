@@ -50,7 +50,7 @@ def time_in_turn(
         steps: name -> work; it is given the number of the round, from 0.
         seconds: a round is begun while less than this has gone by, and ``FEWEST_REPEATS`` rounds
             whatever has gone by.
-        on_progress: told the seconds gone by after each round.
+        on_progress: called with the seconds gone by after each round.
         clock: in seconds.
 
     Returns:
