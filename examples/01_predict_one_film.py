@@ -11,9 +11,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pneumoseg import Cascade, read
+from matplotlib.figure import Figure
+
+from pneumoseg import Cascade, Finding, Image, read
 from pneumoseg.phantom import PhantomSettings, run_phantom
-from pneumoseg.writing.overlay import write_overlay
 
 OUT = Path("outputs/examples/01")
 SEED = 7204
@@ -24,6 +25,17 @@ def make_phantom_film() -> Path:
     """Write one phantom film as DICOM and return its path."""
     run = run_phantom(PhantomSettings(OUT / "phantom", count=1, seed=SEED, workers=1))
     return run.out / "dicom" / f"{run.rows[0].image_id}.dcm"
+
+
+def draw(film: Image, finding: Finding, path: Path) -> None:
+    """Draw the film with its outlined lesions."""
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(film.pixels, cmap="gray", vmin=0, vmax=1)
+    for lesion in finding.lesions:
+        axes.contour(lesion.mask.pixels, levels=[0.5], colors="orange", linewidths=1)
+    axes.set_axis_off()
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -46,7 +58,7 @@ def main() -> None:
         print(f"lesion {number}     {size}, side {side}, mean probability {lesion.score:.2f}")
 
     OUT.mkdir(parents=True, exist_ok=True)
-    write_overlay(OUT / "overlay.png", film, finding)
+    draw(film, finding, OUT / "overlay.png")
     print(f"picture      {OUT / 'overlay.png'}")
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pneumoseg import Side
 from pneumoseg.phantom import Collapse, make_body, make_ct, project
-from pneumoseg.study import Side
 
 OUT = Path("outputs/examples/02")
 SEED = 7202
