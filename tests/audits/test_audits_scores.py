@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from audit_films import dim_film, film_arguments, write_films
 
-from pneumoseg.audits.page import Audit, Panel, audit_rows, write_audit
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
@@ -23,6 +21,7 @@ from pneumoseg.preprocess import to_grid
 from tiny_bundle import write_tiny_bundle
 
 LABEL = np.array([True, True, False, False])
+
 PATIENT = np.array(["a", "a", "b", "c"])
 
 
@@ -87,26 +86,3 @@ def test_draws_are_checked() -> None:
         AuditSettings(Path("i"), Path("m"), seed=-1)
     with pytest.raises(UsageError, match="repeats"):
         AuditSettings(Path("i"), Path("m"), repeats=0)
-
-
-def test_an_audit_becomes_json_and_a_picture(tmp_path: Path, by_film: Measure) -> None:
-    empty = by_film.mean("nothing", np.zeros(4), np.zeros(4, dtype=np.bool_))
-    panel = Panel("change", (by_film.mean("x", np.arange(4.0)), empty), 0.0)
-    audit = Audit("trial", "tiny 1.2", (panel,), ("It says so.",), {"films": 4})
-    record, picture = write_audit(audit, tmp_path / "out")
-    report = json.loads(record.read_text())
-    assert report["panels"][0]["figures"][0]["value"] == 1.5
-    assert report["panels"][0]["figures"][1]["value"] is None
-    assert report["sentences"] == ["It says so."]
-    assert picture.read_bytes()[1:4] == b"PNG"
-    assert audit_rows(audit)[2][2] == "no such film"
-    first = picture.read_bytes()
-    write_audit(audit, tmp_path / "out")
-    assert picture.read_bytes() == first, "the same numbers must give the same picture"
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["trial.json", "trial.png"]
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write"):
-        write_audit(Audit("trial", "b", (Panel("p", ()),), ()), tmp_path / "file" / "out")

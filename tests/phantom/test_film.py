@@ -1,4 +1,4 @@
-"""Projection, distractors and whole films."""
+"""Whole films."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ import pytest
 
 from pneumoseg.phantom import (
     Collapse,
-    DistractorOdds,
     Exposure,
     make_body,
     make_film,
     project,
-    transmit,
 )
-from pneumoseg.phantom.distractors import CHEST_TUBE, MARKER, distractor_water
 from pneumoseg.phantom.film import draw_truth
-from pneumoseg.phantom.projection import MIN_AIR_PATH_MM
 from pneumoseg.study import Side, Units
 
 SIZE = 160
@@ -24,12 +20,6 @@ SIZE = 160
 
 def exposure(field_mm: float = 360.0) -> Exposure:
     return Exposure(field_mm=field_mm, centre_mm=(100.0, 0.0))
-
-
-def test_a_slab_of_water_absorbs_by_beer_and_lambert() -> None:
-    # mu = 0.0195 / mm: 100 mm let exp(-1.95) = 14.23 % through, and two slabs multiply.
-    slab = np.array([0.0, 100.0, 200.0], dtype=np.float32)
-    assert transmit(slab) == pytest.approx([1.0, 0.142274, 0.142274**2], rel=1e-4)
 
 
 def test_films_repeat_to_the_bit() -> None:
@@ -70,27 +60,6 @@ def test_disease_changes_neither_patient_nor_distractors() -> None:
         assert sick.body.anatomy.wall == well.body.anatomy.wall
 
 
-def test_distractors_come_as_often_as_asked() -> None:
-    odds = DistractorOdds(chest_tube=0.25, marker=1.0, bullae=0.0)
-    drawn = [odds.draw(np.random.default_rng(seed)) for seed in range(800)]
-    assert np.mean([CHEST_TUBE in d for d in drawn]) == pytest.approx(0.25, abs=0.05)
-    assert all(MARKER in d for d in drawn)
-    assert not any("bullae" in d for d in drawn)
-    with pytest.raises(ValueError, match="odds of chest_tube"):
-        DistractorOdds(chest_tube=1.5)
-
-
-def test_one_distractor_does_not_move_another() -> None:
-    line = np.arange(-150, 250, 2.0, dtype=np.float32)
-    anatomy = make_body(1).anatomy
-    waters = [
-        distractor_water(names, anatomy, np.random.default_rng(5), line, line)
-        for names in (("ECG leads",), (CHEST_TUBE,), (CHEST_TUBE, "ECG leads"), ())
-    ]
-    assert np.allclose(waters[0] + waters[1], waters[2], atol=1e-4)
-    assert waters[0].max() > 5 and waters[1].max() > 2 and not waters[3].any()
-
-
 def test_a_larger_collapse_gives_a_larger_mask() -> None:
     areas = []
     for degree in (0.03, 0.1, 0.3, 0.7):
@@ -98,27 +67,6 @@ def test_a_larger_collapse_gives_a_larger_mask() -> None:
         rng = np.random.default_rng(0)
         areas.append(project(body, "PA", rng, size=SIZE, exposure=exposure())[1].sum())
     assert areas == sorted(areas) and areas[0] < areas[-1] / 3
-
-
-def test_the_mask_lies_on_the_displayed_side() -> None:
-    """The patient's right is on the viewer's left."""
-    for side, half in ((Side.RIGHT, 0), (Side.LEFT, 1)):
-        body = make_body(4, collapse=Collapse(side, 0.2))
-        _, mask, _ = project(body, "PA", np.random.default_rng(0), size=SIZE, exposure=exposure())
-        assert mask[:, half * SIZE // 2 :][:, : SIZE // 2].sum() > 0.99 * mask.sum()
-
-
-def test_the_mask_follows_the_air_path_of_the_body() -> None:
-    body = make_body(4, collapse=Collapse(Side.LEFT, 0.2))
-    _, mask, spacing = project(body, "PA", np.random.default_rng(0), size=SIZE, exposure=exposure())
-    centres = (np.arange(SIZE, dtype=np.float32) - (SIZE - 1) / 2) * spacing
-    maps = body.maps((centres + 100).astype(np.float32), centres.astype(np.float32))
-    expected = maps.pleural_air >= MIN_AIR_PATH_MM
-    assert 2 * (mask & expected).sum() / (mask.sum() + expected.sum()) > 0.9
-    shorter = project(
-        body, "PA", np.random.default_rng(0), size=SIZE, exposure=exposure(), min_air_path_mm=2.0
-    )[1]
-    assert shorter.sum() > mask.sum() and (shorter >= mask).all()
 
 
 def test_pleural_air_is_darker_than_the_lung_it_replaces_but_not_black() -> None:
@@ -134,13 +82,6 @@ def test_lungs_are_dark_and_the_spine_bright() -> None:
     lung = film[60:90, 35:55].mean()
     spine = film[90:120, 76:84].mean()
     assert lung + 0.25 < spine
-
-
-def test_collimation_blackens_film_and_mask() -> None:
-    cut = Exposure(360.0, (100.0, 0.0), collimation=(0.3, 0.0, 0.0, 0.0))
-    body = make_body(4, collapse=Collapse(Side.LEFT, 0.3))
-    film, mask, _ = project(body, "PA", np.random.default_rng(0), size=100, exposure=cut)
-    assert not film[:30].any() and not mask[:30].any() and film[30:].any()
 
 
 @pytest.mark.parametrize(("view", "size"), [("LL", 64), ("PA", 8)])

@@ -21,9 +21,11 @@ def collected() -> None:
 
 def test_what_a_decoder_raises_becomes_one_input_error() -> None:
     """The last line of a message says it; the rest is the library's affair."""
-    with pytest.raises(InputError, match=r"^the header cannot be read: bad length$") as caught:
-        with fenced("the header cannot be read", "truncated"):
-            raise ValueError("Traceback of a plugin\nbad length\n")
+    with (
+        pytest.raises(InputError, match=r"^the header cannot be read: bad length$") as caught,
+        fenced("the header cannot be read", "truncated"),
+    ):
+        raise ValueError("Traceback of a plugin\nbad length\n")
     assert caught.value.code == "truncated"
     assert isinstance(caught.value.__cause__, ValueError)
 

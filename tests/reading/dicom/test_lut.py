@@ -73,7 +73,7 @@ def test_an_unusable_table_is_noted_and_not_used(
 
 
 def test_entries_beyond_their_bits_widen_the_table() -> None:
-    """1000 needs 10 bits where the descriptor says 8: white would be reached four times too soon."""
+    """1000 needs 10 bits where the descriptor says 8: white would come four times too soon."""
     notes: list[str] = []
     made = lookup_table(item([2, 0, 8], [7, 1000]), False, notes)
     assert made is not None and made.bits == 10
