@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
+from noise_films import noise_film
 
 from pneumoseg.doctor.groups import Group, prevalence_findings, wilson
 from pneumoseg.doctor.origin import Film, TraceFigure, out_of_fold_scores, trace_figures
-from pneumoseg.doctor.traces import TRACE_NAMES, measure_traces
+from pneumoseg.doctor.traces import measure_traces
 from pneumoseg.metrics import auroc
 
 SIDES = ("old", "new")
-
-
-def noise_film(seed: int, *, compressed: bool) -> np.ndarray:
-    """Smoothed noise, once through JPEG or not: nothing but the history differs."""
-    rng = np.random.default_rng(seed)
-    film = cv2.GaussianBlur(rng.random((96, 96)).astype(np.float32), (0, 0), 1.2)
-    film = np.clip((film - film.mean()) * 1.5 + 0.5, 0, 1)
-    grey = np.rint(film * 255).astype(np.uint8)
-    if compressed:
-        grey = cv2.imdecode(cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, 80])[1], 0)
-    return grey.astype(np.float32) / 255
 
 
 def planted(*, compressed: bool) -> list[Film]:
@@ -34,22 +23,6 @@ def planted(*, compressed: bool) -> list[Film]:
         pixels = noise_film(k, compressed=compressed and old)
         films.append(Film(measure_traces(pixels, 5000), f"p{k}", label, SIDES[not old]))
     return films
-
-
-def test_every_trace_has_a_name_and_is_finite() -> None:
-    traces = measure_traces(noise_film(0, compressed=False), 5000)
-    assert traces.shape == (len(TRACE_NAMES),)
-    assert np.isfinite(traces).all()
-    assert np.isfinite(measure_traces(np.zeros((64, 64), np.float32), 1)).all()
-
-
-def test_blocks_keep_their_place_in_large_films() -> None:
-    """The window of a large film begins at a multiple of 8, or the blocks would be missed."""
-    film = np.tile(noise_film(3, compressed=True), (8, 8))[:760, :744]
-    shifted = np.ascontiguousarray(film[3:, 5:])
-    places = [i for i, name in enumerate(TRACE_NAMES) if name.startswith("share below 0.5")]
-    aligned, moved = measure_traces(film, 1)[places], measure_traces(shifted, 1)[places]
-    assert aligned.mean() > moved.mean() + 0.2
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +71,3 @@ def test_the_confound_needs_a_difference_in_prevalence_and_a_trace(
     ]
     assert codes[0][0] == "origin-confound"
     assert codes[1:] == [["prevalence-by-origin"], []]
-
-
-def test_wilson_interval_by_hand() -> None:
-    """Brown, Cai and DasGupta 2001: 0 of 10 gives 0 to 0.2775, 5 of 10 gives 0.2366 to 0.7634."""
-    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)

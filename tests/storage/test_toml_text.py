@@ -58,9 +58,7 @@ def test_keys_come_before_tables_and_none_is_left_out() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "text", ["", "ü ß 肺", "a\nb\tc", '"', "\\", "\x00\x1f\x7f", "# none"]
-)
+@pytest.mark.parametrize("text", ["", "ü ß 肺", "a\nb\tc", '"', "\\", "\x00\x1f\x7f", "# none"])
 def test_any_text_reads_back(text: str) -> None:
     assert tomllib.loads(toml_text(Outer(text=text)))["text"] == text
 
