@@ -53,6 +53,7 @@ def test_another_size_than_told_is_damage() -> None:
 
 
 def test_a_process_is_kept_for_the_next_film() -> None:
+    gdcm._workers.end()  # those of other tests
     decoded(CODESTREAM)
     (worker,) = gdcm._workers._idle
     decoded(CODESTREAM)
