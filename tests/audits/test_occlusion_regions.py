@@ -36,6 +36,9 @@ def test_covers() -> None:
     assert (cover(grid, region, Cover.GREY)[:10] == 100).all()  # the median
     assert (cover(grid, region, Cover.BLURRED)[5] == 40).all()
     assert (cover(grid, region, Cover.BLACK)[10:] == grid[10:]).all()
+    grid[5, 200:220] = 255
+    line = grid == 255
+    assert (cover(grid, line, Cover.PAINTED_OVER)[5, 200:220] == 40).all()
 
 
 def test_letters_near_the_edge_are_found_and_bones_are_not() -> None:
