@@ -23,14 +23,12 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in (".", "evaluation")]
 
 from pneumoseg import calibration, metrics
-from pneumoseg.audits.scores import Measure
 from pneumoseg.bundle import load_bundle
-from pneumoseg.doctor.groups import wilson
 from pneumoseg.doctor.origin import Film, trace_figures
 from pneumoseg.evaluation.run import EvaluateSettings, run_evaluate
 from pneumoseg.operating_point import recalibration
 from pneumoseg.operating_point.detectable_size import seen_sizes
-from pneumoseg.operating_point.joint_search import Outcome, deal
+from pneumoseg.operating_point.joint_search import Outcome, outer_folds
 from pneumoseg.operating_point.out_of_fold import outcome_figures
 from pneumoseg.operating_point.recalibration_fit import (
     LocalScores,
@@ -40,6 +38,8 @@ from pneumoseg.operating_point.recalibration_fit import (
 )
 from pneumoseg.preprocess import GRID_SIZE
 from pneumoseg.statistics import prevalence, recall_bounds
+from pneumoseg.statistics.paired import FilmEstimator
+from pneumoseg.statistics.proportions import clopper_pearson_lower, wilson
 from pneumoseg.statistics.surface_distance import surface_distance
 from pneumoseg.training import measure_films, measure_volumes
 from pneumoseg.training.measure_volumes import MeasuredVolume
@@ -102,7 +102,7 @@ def _proportions() -> dict[str, Any]:
     return {
         "wilson": [wilson(*pair) for pair in pairs],
         "Jeffreys": [prevalence.Rate(found / n, n).interval for found, n in pairs],
-        "Clopper-Pearson": [recall_bounds.recall_lower_bound(*pair) for pair in pairs],
+        "Clopper-Pearson": [clopper_pearson_lower(*pair) for pair in pairs],
         "misses": [recall_bounds.allowed_misses(n) for n in (58, 59, 93, 534)],
         "positives": [recall_bounds.fewest_positives(k) for k in (0, 1, 7)],
         "predictive": [asdict(row) for row in values],
@@ -127,7 +127,9 @@ def _fits() -> dict[str, Any]:
         "cross-validated": [held_out.tolist(), suspected.tolist()],
         "local": local_threshold(films.score, films.label, films.patient, 0.9).as_dict(),
         "sizes": asdict(sizes),
-        "folds": np.asarray(deal(films.label, films.patient, np.random.default_rng(4), 4)).tolist(),
+        "folds": np.asarray(
+            outer_folds(films.label, films.patient, np.random.default_rng(4), 4)
+        ).tolist(),
     }
 
 
@@ -144,7 +146,7 @@ def _doctor() -> list[dict[str, Any]]:
 
 def _audits() -> list[dict[str, Any]]:
     films = _Made()
-    by_film = Measure(films.label, films.patient, seed=9, repeats=60)
+    by_film = FilmEstimator(films.label, films.patient, seed=9, repeats=60)
     figures = [
         by_film.mean("mean", films.logit),
         by_film.mean("mean of positives", films.other - films.logit, films.label),
@@ -152,7 +154,7 @@ def _audits() -> list[dict[str, Any]]:
         by_film.auroc("auroc", films.logit),
         by_film.auroc("auroc of some", films.logit, films.other > -1),
         by_film.auroc_change("change", films.other, films.logit),
-        by_film.telling("telling", films.other, films.logit),
+        by_film.separability("telling", films.other, films.logit),
     ]
     return [asdict(figure) for figure in figures]
 

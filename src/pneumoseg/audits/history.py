@@ -20,18 +20,17 @@ from pneumoseg.audits.page import CHANCE, Audit, Panel, said
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
-    Measure,
     Progress,
     Scores,
     StageOne,
     film_pixels,
-    measure,
     score_films,
 )
 from pneumoseg.errors import UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
-from pneumoseg.metrics import Figure
+from pneumoseg.metrics import Estimate
 from pneumoseg.preprocess import to_grid
+from pneumoseg.statistics.paired import FilmEstimator
 from pneumoseg.study import Image
 
 AUDIT = "history"
@@ -69,7 +68,7 @@ def run_history_audit(settings: HistoryAuditSettings, on_progress: Progress | No
     stage_one = StageOne.load(settings.bundle, settings.threads)
     histories = _Histories(settings)
     scores = score_films(read_labelled_films(settings), stage_one, histories, on_progress)
-    by_film = measure(scores, settings.seed, settings.repeats)
+    by_film = scores.estimator(settings.seed, settings.repeats)
     changed = [name for name in scores.logit if name != ORIGINAL]
     panels = (
         Panel(
@@ -93,7 +92,7 @@ def run_history_audit(settings: HistoryAuditSettings, on_progress: Progress | No
         Panel(
             "AUROC of telling changed from unchanged films by the classifier",
             tuple(
-                by_film.telling(name, scores.logit[name], scores.logit[ORIGINAL])
+                by_film.separability(name, scores.logit[name], scores.logit[ORIGINAL])
                 for name in changed
             ),
             CHANCE,
@@ -199,14 +198,16 @@ def _on_grid(image: Image, pixels: Pixels) -> Pixels:
     return grid
 
 
-def _logit_changes(by_film: Measure, scores: Scores, changed: list[str]) -> tuple[Figure, ...]:
+def _logit_changes(
+    by_film: FilmEstimator, scores: Scores, changed: list[str]
+) -> tuple[Estimate, ...]:
     return tuple(
         by_film.mean(name, scores.logit[name] - scores.logit[ORIGINAL]) for name in changed
     )
 
 
 def _extra_pass_panels(
-    settings: HistoryAuditSettings, by_film: Measure, scores: Scores, histories: _Histories
+    settings: HistoryAuditSettings, by_film: FilmEstimator, scores: Scores, histories: _Histories
 ) -> tuple[Panel, ...]:
     """The extra pass against the same film resized alike without it: only the pass differs."""
     control = back_and_forth(settings.pass_side)
@@ -214,7 +215,7 @@ def _extra_pass_panels(
     traces = {name: np.array(values) for name, values in histories.trace.items()}
     shift = tuple(by_film.mean(name, scores.change(name, control)) for name in names)
     telling = tuple(
-        by_film.telling(name, scores.logit[name], scores.logit[control]) for name in names
+        by_film.separability(name, scores.logit[name], scores.logit[control]) for name in names
     )
     rising = tuple(
         by_film.mean(name, np.where(d == 0, 0.5, (d > 0).astype(np.float64)))
@@ -222,7 +223,7 @@ def _extra_pass_panels(
         for d in [scores.logit[name] - scores.logit[control]]
     )
     visible = tuple(
-        by_film.telling(name, traces[f"{quality} with"], traces[f"{quality} without"])
+        by_film.separability(name, traces[f"{quality} with"], traces[f"{quality} without"])
         for quality, name in zip(settings.qualities, names, strict=True)
     )
     return (
@@ -251,7 +252,7 @@ def _sentences(
     return tuple(lines)
 
 
-def _verdict(told: Figure) -> str:
+def _verdict(told: Estimate) -> str:
     if told.low is None or told.high is None:
         return "nothing can be said"
     within = max(CHANCE - told.low, told.high - CHANCE) <= EQUIVALENCE

@@ -20,17 +20,15 @@ from pneumoseg.audits.page import Audit, Panel, said
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
-    Films,
-    Measure,
     Progress,
     Scores,
     StageOne,
-    measure,
     score_films,
 )
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
+from pneumoseg.statistics.paired import FilmEstimator
 from pneumoseg.storage.whole_file import whole_file
 
 AUDIT = "labels"
@@ -164,7 +162,7 @@ def run_labels_audit(
     scores = score_films(read_labelled_films(settings), stage_one, _no_change, on_progress)
     said_by = {name: _align(name, labels, scores) for name, labels in sources.items()}
     said_by[MODEL] = (_as_many_positives(scores), np.ones_like(scores.label))
-    by_film = measure(scores, settings.seed, settings.repeats)
+    by_film = scores.estimator(settings.seed, settings.repeats)
     panels = _panels(by_film, said_by)
     rows = rank(scores, {name: said_by[name] for name in sources})[: settings.longest_list]
     counts = {name: _counts(scores.label, *votes) for name, votes in said_by.items()}
@@ -298,10 +296,10 @@ def _counts(
     }
 
 
-def _panels(by_film: Measure, said_by: Mapping[str, Votes]) -> tuple[Panel, ...]:
+def _panels(by_film: FilmEstimator, said_by: Mapping[str, Votes]) -> tuple[Panel, ...]:
     label = by_film.label
 
-    def agreement(votes: NDArray[np.bool_]) -> Callable[[Films], float | None]:
+    def agreement(votes: NDArray[np.bool_]) -> Callable[[NDArray[np.int64]], float | None]:
         return lambda films: kappa(label[films], votes[films])
 
     disagreement = {
@@ -311,7 +309,7 @@ def _panels(by_film: Measure, said_by: Mapping[str, Votes]) -> tuple[Panel, ...]
         Panel(
             "Cohen's kappa with the labels",
             tuple(
-                by_film.figure(name, agreement(votes), known, "one class only")
+                by_film.by_index(name, agreement(votes), known, "one class only")
                 for name, (votes, known) in said_by.items()
             ),
             0.0,

@@ -28,16 +28,15 @@ from pneumoseg.audits.page import CHANCE, Audit, Panel, said
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
-    Measure,
     Progress,
     Scores,
     StageOne,
-    measure,
     score_films,
 )
 from pneumoseg.errors import UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.preprocess import mask_to_grid, to_grid
+from pneumoseg.statistics.paired import FilmEstimator
 
 AUDIT = "occlusion"
 CORNERS, TEXT = "corners covered", "bright text covered"
@@ -76,7 +75,7 @@ def run_occlusion_audit(
     stage_one = StageOne.load(settings.bundle, settings.threads)
     covers = _Covers(settings)
     scores = score_films(read_labelled_films(settings), stage_one, covers, on_progress)
-    by_film = measure(scores, settings.seed, settings.repeats)
+    by_film = scores.estimator(settings.seed, settings.repeats)
     panels = (
         *_border_panels(settings, by_film, scores, np.array(covers.with_text)),
         *_region_panels(settings, by_film, scores, np.array(covers.with_region)),
@@ -144,7 +143,7 @@ def _only_border_name(width: float) -> str:
 
 
 def _border_panels(
-    settings: OcclusionAuditSettings, by_film: Measure, scores: Scores, text: Region
+    settings: OcclusionAuditSettings, by_film: FilmEstimator, scores: Scores, text: Region
 ) -> tuple[Panel, ...]:
     covered = [*map(_border_name, settings.widths), CORNERS, TEXT]
     left = [_only_border_name(width) for width in settings.widths]
@@ -174,7 +173,7 @@ def _border_panels(
 
 
 def _region_panels(
-    settings: OcclusionAuditSettings, by_film: Measure, scores: Scores, usable: Region
+    settings: OcclusionAuditSettings, by_film: FilmEstimator, scores: Scores, usable: Region
 ) -> tuple[Panel, ...]:
     """Positive films with a free place: what covering the truth costs, and as much elsewhere."""
     over = scores.label & usable

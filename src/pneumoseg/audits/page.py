@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumoseg.errors import UsageError
-from pneumoseg.metrics import CONFIDENCE, Figure
+from pneumoseg.metrics import CONFIDENCE, Estimate
 from pneumoseg.plots import ACCENT, DPI, FAINT, INK, new_sheet
 from pneumoseg.storage.whole_file import whole_file
 
@@ -33,7 +33,7 @@ class Panel:
     """
 
     title: str
-    figures: tuple[Figure, ...]
+    figures: tuple[Estimate, ...]
     neutral: float | None = None
 
 
@@ -153,7 +153,7 @@ def interval_text(value: float | None, low: float | None, high: float | None) ->
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def said(figure: Figure) -> str:
+def said(figure: Estimate) -> str:
     """A figure in a sentence: value, interval, n."""
     return f"{interval_text(figure.value, figure.low, figure.high)}, n = {figure.n}"
 

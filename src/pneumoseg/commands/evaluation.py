@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pneumoseg.doctor.run import DoctorSettings
     from pneumoseg.doctor.validate import ValidateSettings
     from pneumoseg.evaluation.run import EvaluateSettings
-    from pneumoseg.metrics import Figure
+    from pneumoseg.metrics import Estimate
     from pneumoseg.operating_point.ablation import AblateSettings
     from pneumoseg.operating_point.certify import CertifySettings
     from pneumoseg.operating_point.joint import OperatingPointSettings
@@ -130,7 +130,7 @@ def ablate(settings: AblateSettings) -> int:
     return EXIT_OK
 
 
-def _with_interval(figure: Figure) -> str:
+def _with_interval(figure: Estimate) -> str:
     """A figure in one cell."""
     if figure.value is None:
         return figure.reason

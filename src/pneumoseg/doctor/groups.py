@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,12 +10,12 @@ from pneumoseg.doctor.findings import DataFinding, Offender, finding, say
 from pneumoseg.doctor.images import FilmFacts
 from pneumoseg.doctor.origin import TraceFigure
 from pneumoseg.metrics import CONFIDENCE
+from pneumoseg.statistics.proportions import wilson
 
 FEWEST_FILMS = 20
 """Films a group needs before its prevalence is compared."""
 TRACES_TELL = 0.65
 """AUROC whose lower bound says that a label can be had from the file alone."""
-_Z = 1.959963984540054
 _OLDEST = 120
 _AGE_BAND = 20
 
@@ -99,14 +98,6 @@ def _group(by: str, value: str, cases: Sequence[Case]) -> Group:
         low=low,
         high=high,
     )
-
-
-def wilson(positive: int, n: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson 1927), n of 1 or more."""
-    share = positive / n
-    spread = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
-    middle, scale = share + _Z**2 / (2 * n), 1 + _Z**2 / n
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def patient_leaks(cases: Sequence[Case], sides: Sequence[str]) -> list[DataFinding]:

@@ -25,7 +25,7 @@ from pneumoseg.evaluation.report import (
     write_report,
 )
 from pneumoseg.evaluation.report_figures import main_figures, measure
-from pneumoseg.metrics import ConfusionMatrix, Figure
+from pneumoseg.metrics import ConfusionMatrix, Estimate
 from pneumoseg.reading.predictions import count_failures, read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
 from pneumoseg.settings import CLASSIFIER_THRESHOLD
@@ -96,7 +96,7 @@ class Coverage:
 class Evaluation:
     """The measured figures and all that is needed to trust them."""
 
-    figures: tuple[Figure, ...]
+    figures: tuple[Estimate, ...]
     confusion: ConfusionMatrix
     """At the threshold the predictions were made with."""
     confusion_default: ConfusionMatrix

@@ -25,9 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.audits.scores import Measure
 from pneumoseg.errors import UsageError
-from pneumoseg.metrics import Figure
+from pneumoseg.metrics import Estimate
 from pneumoseg.operating_point.ablation_picture import draw_ablation
 from pneumoseg.operating_point.joint import Progress, SearchSettings, scored_films
 from pneumoseg.operating_point.joint_search import (
@@ -37,13 +36,14 @@ from pneumoseg.operating_point.joint_search import (
     Nested,
     Outcome,
     Space,
-    deal,
     nested_search,
+    outer_folds,
 )
 from pneumoseg.operating_point.outline_tables import outline_tables
 from pneumoseg.operating_point.scores import CascadeScores
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE
+from pneumoseg.statistics.paired import FilmEstimator
 from pneumoseg.storage.whole_file import whole_file
 
 ABLATION_FILE = "ablation.json"
@@ -95,8 +95,8 @@ class WayReport:
 
     way: str
     aim: Aim
-    figures: tuple[Figure, ...]
-    differences: tuple[Figure, ...]
+    figures: tuple[Estimate, ...]
+    differences: tuple[Estimate, ...]
     cost: Cost
     nested: Nested
 
@@ -124,7 +124,9 @@ def run_ablate(settings: AblateSettings, *, on_film: Progress | None = None) -> 
     films_of = dict.fromkeys(WAYS, films) | {
         SOFT: Films(soft, films.probability, films.label, films.patient, films.small)
     }
-    fold = deal(films.label, films.patient, np.random.default_rng(settings.seed), settings.folds)
+    fold = outer_folds(
+        films.label, films.patient, np.random.default_rng(settings.seed), settings.folds
+    )
     reports: list[WayReport] = []
     for aim in Aim:
         found = {
@@ -179,7 +181,7 @@ def verdict(reports: list[WayReport]) -> str:
     )
 
 
-def _sign(difference: Figure, direction: float) -> int:
+def _sign(difference: Estimate, direction: float) -> int:
     """1 where the interval lies wholly in a direction, -1 wholly against it, 0 where it holds 0."""
     if difference.low is None or difference.high is None:
         return 0
@@ -192,7 +194,7 @@ def _sign_of(saved: float) -> int:
     return 1 if saved > 0.05 else -1 if saved < -0.05 else 0
 
 
-def _signed(difference: Figure, direction: float) -> str:
+def _signed(difference: Estimate, direction: float) -> str:
     """A difference with its interval, from the cascade's side."""
     if difference.value is None or difference.low is None or difference.high is None:
         return "not known"
@@ -209,12 +211,12 @@ def _report(
     scores: CascadeScores,
     settings: AblateSettings,
 ) -> WayReport:
-    measure = Measure(films.label, films.patient, settings.seed, settings.repeats)
+    by_film = FilmEstimator(films.label, films.patient, settings.seed, settings.repeats)
     mine = per_film(found[way].outcome, films)
     base = per_film(found[CASCADE].outcome, films)
-    figures = tuple(measure.mean(name, value, over) for name, (value, over) in mine.items())
+    figures = tuple(by_film.mean(name, value, over) for name, (value, over) in mine.items())
     differences = tuple(
-        measure.mean(name, value - base[name][0], over) for name, (value, over) in mine.items()
+        by_film.mean(name, value - base[name][0], over) for name, (value, over) in mine.items()
     )
     outcome = found[way].outcome
     cost = Cost(

@@ -39,7 +39,7 @@ from pneumoseg.statistics.certified import (
     judge_recall,
     lowest_positive,
 )
-from pneumoseg.statistics.recall_bounds import recall_lower_bound
+from pneumoseg.statistics.proportions import clopper_pearson_lower
 from pneumoseg.storage.whole_file import whole_file
 
 CERTIFIED_FILE, SIMULATION_FILE = "certified.json", "simulation.json"
@@ -193,7 +193,7 @@ def _curve(
     return {
         "threshold": thresholds.tolist(),
         "recall": (found / n).tolist(),
-        "lower_bound": [recall_lower_bound(int(f), n, confidence) for f in found],
+        "lower_bound": [clopper_pearson_lower(int(f), n, confidence) for f in found],
         "specificity": below.tolist(),
     }
 

@@ -19,7 +19,7 @@ import numpy as np
 from pneumoseg.audits.scores import check_draws
 from pneumoseg.bundle import Bundle, CardFigure
 from pneumoseg.errors import UsageError
-from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
+from pneumoseg.metrics import BOOTSTRAP_REPEATS, Estimate
 from pneumoseg.operating_point.derived_bundle import derive_bundle
 from pneumoseg.operating_point.detectable_size import (
     SeenSizes,
@@ -36,8 +36,8 @@ from pneumoseg.operating_point.joint_search import (
     Constraint,
     Films,
     Nested,
-    deal,
     nested_search,
+    outer_folds,
 )
 from pneumoseg.operating_point.out_of_fold import film_percent, outcome_figures, outcome_sizes
 from pneumoseg.operating_point.outline_tables import MIN_PIXELS, outline_tables
@@ -109,7 +109,7 @@ class AimReport:
     aim: Aim
     config: PipelineConfig
     fold_configs: tuple[PipelineConfig, ...]
-    figures: tuple[Figure, ...]
+    figures: tuple[Estimate, ...]
     sizes: tuple[SeenSizes, ...]
 
     @property
@@ -181,7 +181,7 @@ def run_operating_point(
     cascade = Cascade.load(settings.bundle, threads=settings.threads)
     scores, films = scored_films(cascade, settings, on_film)
     rng = np.random.default_rng(settings.seed)
-    fold = deal(films.label, films.patient, rng, settings.folds)
+    fold = outer_folds(films.label, films.patient, rng, settings.folds)
     aims, nested = [], []
     for aim in Aim:
         found = nested_search(films, fold, aim, settings.constraint)
@@ -286,14 +286,8 @@ def _derive(
         f"{int(films.label.sum())} positive; its figures are out of fold."
     )
     figures = tuple(
-        CardFigure(
-            name=figure.name,
-            value=figure.value,
-            low=figure.low,
-            high=figure.high,
-            n=figure.n,
-            n_positive=figure.n_positive,
-            n_patients=figure.n_patients,
+        CardFigure.of(
+            figure,
             split=f"out of fold, nested cross-validation, {settings.folds} folds by patient",
             origin=f"{settings.masks.name} on {settings.images.name}",
         )

@@ -17,15 +17,14 @@ import numpy as np
 from pneumoseg.audits.page import Audit, Panel, said, write_audit
 from pneumoseg.audits.scores import (
     LARGEST_BATCH,
-    Measure,
     Progress,
     StageOne,
     check_draws,
 )
 from pneumoseg.bundle import Bundle, CardFigure
-from pneumoseg.calibration import LOG_LOSS_FLOOR
+from pneumoseg.calibration import LOG_LOSS_FLOOR, moved_probability, prior_shift, remapped
 from pneumoseg.errors import UsageError
-from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
+from pneumoseg.metrics import BOOTSTRAP_REPEATS, Estimate
 from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
 from pneumoseg.operating_point.local_labels import LocalFilms, read_local_films
 from pneumoseg.operating_point.recalibration_fit import (
@@ -48,7 +47,8 @@ from pneumoseg.statistics.certified import (
     certify_recall,
     judge_recall,
 )
-from pneumoseg.statistics.prevalence import Rate, moved_probability, prior_shift, remapped
+from pneumoseg.statistics.paired import FilmEstimator
+from pneumoseg.statistics.prevalence import Rate
 
 REPORT = "recalibration"
 PARENT, LOCAL = "parent", "local, cross-validated"
@@ -193,7 +193,7 @@ def _report(
 ) -> Audit:
     card = stage_one.bundle.card
     before = card.calibration.apply(local.logit)
-    by_film = Measure(local.label, local.patient, settings.seed, settings.repeats)
+    by_film = FilmEstimator(local.label, local.patient, settings.seed, settings.repeats)
     loss_before, loss_after = _losses(before, local.label), _losses(held_out, local.label)
     gain = by_film.mean("log loss, fall by the local fit", loss_before - loss_after)
     parent_decides = before >= card.config.classifier_threshold
@@ -246,17 +246,17 @@ def _losses(probability: Values, label: Flags) -> Values:
     return np.asarray(-np.log(np.maximum(given, LOG_LOSS_FLOOR)), dtype=np.float64)
 
 
-def _rate(name: str, right: Flags, over: Flags, local: LocalScores) -> Figure:
+def _rate(name: str, right: Flags, over: Flags, local: LocalScores) -> Estimate:
     """A share with an interval that stays honest where all, or none, of few films are right."""
     value = float(right[over].mean())
     patients = int(np.unique(local.patient[over]).size)
     low, high = Rate(value, patients).interval
     positives = int(local.label[over].sum())
-    return Figure(name, value, low, high, int(over.sum()), positives, patients, "patient")
+    return Estimate(name, value, low, high, int(over.sum()), positives, patients, "patient")
 
 
 def _sentences(
-    settings: RecalibrateSettings, local: LocalScores, claims: Claims, gain: Figure
+    settings: RecalibrateSettings, local: LocalScores, claims: Claims, gain: Estimate
 ) -> tuple[str, ...]:
     share = float(local.label.mean())
     better = gain.low is not None and gain.low > 0
@@ -324,20 +324,12 @@ def _derive(
             f"plus {fit[1]:+.3f}; {about_threshold}. {claims.local.claim}"
         ),
         figures=[
-            _card_figure(name, figures[where], settings.origin) for name, where in shown.items()
+            CardFigure.of(
+                figures[where],
+                name=name,
+                split="the films it was recalibrated on, cross-validated by patient",
+                origin=settings.origin,
+            )
+            for name, where in shown.items()
         ],
-    )
-
-
-def _card_figure(name: str, figure: Figure, origin: str) -> CardFigure:
-    return CardFigure(
-        name=name,
-        value=figure.value,
-        low=figure.low,
-        high=figure.high,
-        n=figure.n,
-        n_positive=figure.n_positive,
-        n_patients=figure.n_patients,
-        split="the films it was recalibrated on, cross-validated by patient",
-        origin=origin,
     )

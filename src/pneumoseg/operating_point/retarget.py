@@ -16,17 +16,11 @@ from typing import Any
 import numpy as np
 
 from pneumoseg.bundle import Bundle, CardFigure, load_bundle
+from pneumoseg.calibration import moved_probability, prior_shift, remapped
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
 from pneumoseg.plots import ACCENT, DPI, INK, SECOND, new_sheet
-from pneumoseg.statistics.prevalence import (
-    AtPrevalence,
-    Rate,
-    moved_probability,
-    predictive_values,
-    prior_shift,
-    remapped,
-)
+from pneumoseg.statistics.prevalence import AtPrevalence, Rate, predictive_values
 from pneumoseg.storage.whole_file import whole_file
 
 RETARGET_FILE, RETARGET_PICTURE = "retarget.json", "retarget.png"

@@ -28,14 +28,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.settings import TARGET_RECALL
+from pneumoseg.statistics.proportions import clopper_pearson_lower
 from pneumoseg.statistics.recall_bounds import (
     allowed_misses,
     chance_of_at_most,
     fewest_positives,
-    recall_lower_bound,
 )
+from pneumoseg.statistics.resampling import CONFIDENCE
 
 MOST_UNITS = 10_000_000
 """Beyond this many patients nobody asks how many more it would take."""
@@ -210,7 +210,7 @@ def certify_recall(
         threshold=threshold,
         allowed_misses=allowed,
         missed=missed,
-        lower_bound=recall_lower_bound(n - (allowed or 0), n, confidence),
+        lower_bound=clopper_pearson_lower(n - (allowed or 0), n, confidence),
         more_units_needed=max(0, fewest_positives(0, target, confidence) - n),
         specificity=specificity,
     )
@@ -249,7 +249,7 @@ def judge_recall(
         n_images=int(truth.sum()),
         missed=missed,
         recall=(n - missed) / n,
-        lower_bound=recall_lower_bound(n - missed, n, confidence),
+        lower_bound=clopper_pearson_lower(n - missed, n, confidence),
         more_units_needed=max(0, fewest_positives(missed, target, confidence) - n),
         more_at_this_rate=_more_at_rate(missed, n, target, confidence),
     )

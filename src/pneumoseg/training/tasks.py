@@ -208,7 +208,7 @@ class ClassifierTask:
         curve = metrics.roc_curve(probability, labels)
         if curve is not None:
             area = metrics.auroc(probability, labels)
-            figure = metrics.Figure(
+            figure = metrics.Estimate(
                 name="AUROC",
                 value=area,
                 low=None,
