@@ -98,10 +98,7 @@ def draw_roc(
         points: name -> decisions at that threshold; left out where a class is empty.
     """
     figure = new_sheet(5.0, 5.0)
-    interval = ""
-    if auroc.low is not None and auroc.high is not None:
-        interval = f" ({auroc.low:.3f} to {auroc.high:.3f})"
-    title = f"AUROC {_shown(auroc.value)}{interval}, n = {auroc.n}, {auroc.n_positive} positive"
+    title = f"AUROC {auroc.in_words()}, {auroc.counts_in_words()}"
     axes = add_axes(figure, (1, 1, 1), title)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
     axes.plot(

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.audits.page import CHANCE, Audit, Panel, said
+from pneumoseg.audits.page import CHANCE, Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
@@ -244,10 +244,10 @@ def _sentences(
     ]
     for moved, told, seen in zip(shift.figures, telling.figures, visible.figures, strict=True):
         lines.append(
-            f"{told.name}: the extra pass changes the probability by {said(moved)}; by the "
+            f"{told.name}: the extra pass changes the probability by {moved.with_n()}; by the "
             f"classifier's answer films with it are told from the same films without it with an "
-            f"AUROC of {said(told)}: {_verdict(told)}. A trace in the pixels tells them with "
-            f"{said(seen)}."
+            f"AUROC of {told.with_n()}: {_verdict(told)}. A trace in the pixels tells them with "
+            f"{seen.with_n()}."
         )
     return tuple(lines)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.audits.page import Audit, Panel, said
+from pneumoseg.audits.page import Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
@@ -332,7 +332,7 @@ def _sentences(
     for figure in panels[0].figures:
         count = counts[figure.name]
         lines.append(
-            f"{figure.name}: kappa {said(figure)}; {count['only_label_positive']} films are "
+            f"{figure.name}: kappa {figure.with_n()}; {count['only_label_positive']} films are "
             f"positive by the label alone, {count['only_source_positive']} by it alone."
         )
     lines.append(

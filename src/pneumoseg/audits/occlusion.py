@@ -24,7 +24,7 @@ from pneumoseg.audits.occlusion_regions import (
     lung_fields,
     places_elsewhere,
 )
-from pneumoseg.audits.page import CHANCE, Audit, Panel, said
+from pneumoseg.audits.page import CHANCE, Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
@@ -201,13 +201,13 @@ def _sentences(panels: tuple[Panel, ...]) -> tuple[str, ...]:
     change, only, gaps = panels[1], panels[2], panels[5]
     lines = []
     for figure in change.figures:
-        lines.append(f"{figure.name}: AUROC changes by {said(figure)}.")
+        lines.append(f"{figure.name}: AUROC changes by {figure.with_n()}.")
     for figure in only.figures:
         known = figure.low is not None and figure.low > CHANCE
         verdict = "what lies there tells something" if known else "nothing shown to be told by it"
-        lines.append(f"{figure.name}: AUROC {said(figure)}; {verdict}.")
+        lines.append(f"{figure.name}: AUROC {figure.with_n()}; {verdict}.")
     for figure in gaps.figures:
         looks = figure.low is not None and figure.low > 0
         verdict = "it looks where the disease is" if looks else "not shown to look there"
-        lines.append(f"Covering the true region costs {figure.name} {said(figure)}: {verdict}.")
+        lines.append(f"Covering the true region costs {figure.name} {figure.with_n()}: {verdict}.")
     return tuple(lines)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.audits.page import CHANCE, Audit, Panel, said
+from pneumoseg.audits.page import CHANCE, Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
     Progress,
@@ -289,7 +289,7 @@ def _sentences(panels: list[Panel]) -> tuple[str, ...]:
             continue
         for figure in panel.figures:
             verdict = _verdict(figure, panel)
-            lines.append(f"{panel.title}, {figure.name}: {said(figure)}: {verdict}.")
+            lines.append(f"{panel.title}, {figure.name}: {figure.with_n()}: {verdict}.")
     return tuple(lines)
 
 

@@ -77,8 +77,8 @@ def write_report(report: DoctorReport, folder: Path) -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(HEADER)
             for found in report.findings:
-                for rank, offender in enumerate(found.offenders, start=1):
-                    item, detail = printable(offender.item), printable(offender.detail)
+                for rank, example in enumerate(found.examples, start=1):
+                    item, detail = printable(example.item), printable(example.detail)
                     writer.writerow((found.severity, found.code, rank, item, detail))
         with whole_file(folder / JSON_FILE) as part:
             text = json.dumps(facts, indent=2, allow_nan=False, ensure_ascii=True)

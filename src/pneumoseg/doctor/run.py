@@ -20,8 +20,8 @@ from pneumoseg.doctor.duplicates import exact_groups, near_pairs
 from pneumoseg.doctor.findings import (
     LEAKS,
     DataFinding,
-    Offender,
-    by_gravity,
+    Example,
+    by_severity,
     finding,
     say,
 )
@@ -156,7 +156,7 @@ def run_doctor(
     found += prevalence_findings(groups, settings.split_column, words, traces)
 
     report = DoctorReport(
-        findings=by_gravity(_allowed(found) if settings.allow_leaks else found),
+        findings=by_severity(_allowed(found) if settings.allow_leaks else found),
         groups=groups,
         traces=traces,
         counts={
@@ -240,7 +240,7 @@ def _one_film_an_id(films: list[FilmFacts]) -> tuple[list[DataFinding], list[Fil
         if first.setdefault(film.image_id, film) is not film:
             kept = first[film.image_id]
             same = "the same picture" if kept.digest == film.digest else "another picture"
-            listed.append(Offender(film.image_id, f"{film.path.name}: {same} as {kept.path.name}"))
+            listed.append(Example(film.image_id, f"{film.path.name}: {same} as {kept.path.name}"))
     what = (
         say(len(listed), "file has", "files have")
         + " the image id of an earlier file; only that one is looked at"
@@ -275,7 +275,7 @@ def _silver_findings(silver: Mapping[str, float], labels: Mapping[str, bool]) ->
     wrong = [(d, i) for d, i in both if (silver[i] >= SILVER_POSITIVE) is not labels[i]]
     wrong.sort(key=lambda pair: -pair[0])
     listed = [
-        Offender(i, f"{'positive' if labels[i] else 'negative'}, but {silver[i]:.3f}")
+        Example(i, f"{'positive' if labels[i] else 'negative'}, but {silver[i]:.3f}")
         for _, i in wrong
     ]
     what = f"another source of labels disagrees on {len(wrong)} of {len(both)} labelled images"
@@ -287,7 +287,7 @@ def _lateral_findings(
 ) -> list[DataFinding]:
     """Side views by the table; those by a file's own tags are refused when it is read."""
     listed = [
-        Offender(i, f"view {row['view']} in the table")
+        Example(i, f"view {row['view']} in the table")
         for i, row in table.items()
         if i in films and row.get("view", "").upper() in LATERAL_VIEWS
     ]

@@ -29,6 +29,7 @@ from pneumoseg.metrics import ConfusionMatrix, Estimate
 from pneumoseg.reading.predictions import count_failures, read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
 from pneumoseg.settings import CLASSIFIER_THRESHOLD
+from pneumoseg.statistics.estimate import CELLS
 from pneumoseg.statistics.resampling import resampler
 from pneumoseg.storage.whole_folder import whole_folder
 
@@ -203,16 +204,8 @@ def _check_folder(folder: Path) -> None:
 
 def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     """The figures as text cells, a header first: figure, value, interval, n, positive, patients."""
-    rows: list[tuple[str, ...]] = [
-        ("figure", "value", "95 % interval", "n", "positive", "patients")
-    ]
-    for figure in evaluation.figures:
-        value = figure.reason if figure.value is None else f"{figure.value:.3f}"
-        unknown = figure.low is None or figure.high is None
-        interval = "-" if unknown else f"{figure.low:.3f} to {figure.high:.3f}"
-        patients = "unknown" if figure.n_patients is None else str(figure.n_patients)
-        rows.append((figure.name, value, interval, str(figure.n), str(figure.n_positive), patients))
-    return rows
+    header = ("figure", *CELLS)
+    return [header, *((figure.name, *figure.cells()) for figure in evaluation.figures)]
 
 
 def _write(evaluation: Evaluation, cases: Cases, folder: Path) -> None:

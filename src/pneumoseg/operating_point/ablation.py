@@ -164,14 +164,14 @@ def verdict(reports: list[WayReport]) -> str:
     better, faster = _sign(gain, -1.0), _sign_of(saved)
     fewer = _sign(alarms, +1.0)
     if min(better, faster, fewer) >= 0 and max(better, faster, fewer) > 0:
-        said = "the cascade pays here"
+        pays = "the cascade pays here"
     elif max(better, faster, fewer) <= 0:
-        said = "the cascade does not pay here"
+        pays = "the cascade does not pay here"
     else:
-        said = "the cascade pays in part here"
+        pays = "the cascade pays in part here"
     soft = difference_of[SOFT]
     return (
-        f"For the {aim.value} aim {said}: against «{rival}» it takes {abs(saved):.0%} "
+        f"For the {aim.value} aim {pays}: against «{rival}» it takes {abs(saved):.0%} "
         f"{'less' if saved >= 0 else 'more'} time per film, changes {measured} by "
         f"{_signed(gain, -1.0)} and the share of healthy films with an outline by "
         f"{_signed(alarms, -1.0)}; a soft gate in its place, at the full cost of both networks, "
@@ -183,10 +183,10 @@ def verdict(reports: list[WayReport]) -> str:
 
 def _sign(difference: Estimate, direction: float) -> int:
     """1 where the interval lies wholly in a direction, -1 wholly against it, 0 where it holds 0."""
-    if difference.low is None or difference.high is None:
+    seen = difference if direction > 0 else difference.negated()
+    if seen.low is None or seen.high is None:
         return 0
-    low, high = sorted((direction * difference.low, direction * difference.high))
-    return 1 if low > 0 else -1 if high < 0 else 0
+    return 1 if seen.low > 0 else -1 if seen.high < 0 else 0
 
 
 def _sign_of(saved: float) -> int:
@@ -196,12 +196,8 @@ def _sign_of(saved: float) -> int:
 
 def _signed(difference: Estimate, direction: float) -> str:
     """A difference with its interval, from the cascade's side."""
-    if difference.value is None or difference.low is None or difference.high is None:
-        return "not known"
-    low, high = sorted((direction * difference.low, direction * difference.high))
-    # Rounded before the zero is added: no difference is +0.000, never -0.000.
-    value, low, high = (round(x, 3) + 0.0 for x in (direction * difference.value, low, high))
-    return f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
+    seen = difference if direction > 0 else difference.negated()
+    return seen.in_words(signed=True)
 
 
 def _report(

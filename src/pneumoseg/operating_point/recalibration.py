@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumoseg.audits.page import Audit, Panel, said, write_audit
+from pneumoseg.audits.page import Audit, Panel, write_audit
 from pneumoseg.audits.scores import (
     LARGEST_BATCH,
     Progress,
@@ -281,7 +281,7 @@ def _sentences(
         f"{int(local.label.sum())} of them positive.",
         f"Parent's threshold, chosen on other films: {claims.parent.claim}",
         f"Local threshold, {taken}: {claims.local.claim}",
-        f"Log loss falls by {said(gain)}, cross-validated by patient: {verdict}.",
+        f"Log loss falls by {gain.with_n()}, cross-validated by patient: {verdict}.",
         holds,
     ]
     if not claims.target.certified:

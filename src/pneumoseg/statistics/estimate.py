@@ -78,6 +78,10 @@ class Estimate:
         value = self.value_in_words(digits, signed=signed)
         return f"{value} ({self.interval_in_words(digits, signed=signed)})"
 
+    def with_n(self) -> str:
+        """The same in a sentence: ``0.930 (0.897 to 0.958), n = 200``."""
+        return f"{self.in_words()}, n = {self.n}"
+
     def counts_in_words(self) -> str:
         """What it is over: ``n = 200, 40 positive``."""
         return f"n = {self.n}, {self.n_positive} positive"
