@@ -1,8 +1,9 @@
 """From raw logits to probabilities a reader can take at their word, and to operating points.
 
-Focal loss and the balanced sampler both shift what the classifier says, so its logits are mapped by
-a function fitted on the calibration part: temperature with a bias (Platt 1999; Guo et al. 2017) or
-isotonic regression (Zadrozny and Elkan 2002). All maps are monotone: they change no ranking.
+Focal loss and the balanced sampler both shift what the classifier predicts, so its logits are
+mapped by a function fitted on the calibration part: temperature with a bias (Platt 1999; Guo et al.
+2017) or isotonic regression (Zadrozny and Elkan 2002). All maps are monotone: they change no
+ranking.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ def choose_calibration(
 def threshold_for_recall(
     probabilities: ArrayLike, labels: ArrayLike, recall: float = TARGET_RECALL
 ) -> float:
-    """Find the largest probability threshold whose recall is at least the asked one.
+    """Find the largest probability threshold whose recall is at least the one aimed at.
 
     It is moved halfway down to the next lower probability, where it decides the same on these
     images but does not flip with the last bit of a float.

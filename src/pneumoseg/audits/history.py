@@ -214,7 +214,7 @@ def _extra_pass_panels(
     names = [extra_pass(quality, settings.pass_side) for quality in settings.qualities]
     traces = {name: np.array(values) for name, values in histories.trace.items()}
     shift = tuple(by_film.mean(name, scores.change(name, control)) for name in names)
-    telling = tuple(
+    separability = tuple(
         by_film.separability(name, scores.logit[name], scores.logit[control]) for name in names
     )
     rising = tuple(
@@ -228,7 +228,7 @@ def _extra_pass_panels(
     )
     return (
         Panel(f"extra pass against «{control}»: change of probability, mean", shift, 0.0),
-        Panel("AUROC of telling films with the extra pass by the classifier", telling, CHANCE),
+        Panel("AUROC of telling films with the extra pass by the classifier", separability, CHANCE),
         Panel("share of films whose logit rises with the extra pass", rising, CHANCE),
         Panel("positive control: AUROC of telling them by a trace in the pixels", visible, CHANCE),
     )
@@ -238,31 +238,33 @@ def _sentences(
     settings: HistoryAuditSettings, panels: tuple[Panel, ...], stage_one: StageOne
 ) -> tuple[str, ...]:
     """What the figures say; one sentence of verdict per quality of the extra pass."""
-    shift, telling, _, visible = panels[-4:]
+    shift, separability, _, visible = panels[-4:]
     lines = [
         f"Films are resized to the network's {stage_one.network.size} pixels before it sees them."
     ]
-    for moved, told, seen in zip(shift.figures, telling.figures, visible.figures, strict=True):
+    for moved, apart, seen in zip(
+        shift.figures, separability.figures, visible.figures, strict=True
+    ):
         lines.append(
-            f"{told.name}: the extra pass changes the probability by {moved.with_n()}; by the "
+            f"{apart.name}: the extra pass changes the probability by {moved.with_n()}; by the "
             f"classifier's answer films with it are told from the same films without it with an "
-            f"AUROC of {told.with_n()}: {_verdict(told)}. A trace in the pixels tells them with "
+            f"AUROC of {apart.with_n()}: {_verdict(apart)}. A trace in the pixels tells them with "
             f"{seen.with_n()}."
         )
     return tuple(lines)
 
 
-def _verdict(told: Estimate) -> str:
-    if told.low is None or told.high is None:
+def _verdict(area: Estimate) -> str:
+    if area.low is None or area.high is None:
         return "nothing can be said"
-    within = max(CHANCE - told.low, told.high - CHANCE) <= EQUIVALENCE
-    if within and told.low <= CHANCE <= told.high:
+    within = max(CHANCE - area.low, area.high - CHANCE) <= EQUIVALENCE
+    if within and area.low <= CHANCE <= area.high:
         return f"it does not read the pass (the interval lies within 0.5 ± {EQUIVALENCE})"
     if within:
         return (
             "it answers to the pass, but too little to tell films by it (the interval lies "
             f"within 0.5 ± {EQUIVALENCE})"
         )
-    if told.low <= CHANCE <= told.high:
+    if area.low <= CHANCE <= area.high:
         return "no sign that it reads the pass, but these films do not rule it out"
     return "it reads the pass"

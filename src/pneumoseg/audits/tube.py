@@ -162,19 +162,19 @@ def _drains_of(scores: Scores, drains: dict[str, bool], path: Path | None) -> ND
 
 
 def drain_panels(by_film: FilmEstimator, scores: Scores, drain: NDArray[np.bool_]) -> list[Panel]:
-    """Estimates by labelled drain: bool (n,), one per film."""
-    ill, logit, probability = scores.label, scores.logit[ORIGINAL], scores.probability[ORIGINAL]
+    """Figures by labelled drain: bool (n,), one per film."""
+    label, logit, probability = scores.label, scores.logit[ORIGINAL], scores.probability[ORIGINAL]
     groups = {
-        "all films": np.ones_like(ill),
+        "all films": np.ones_like(label),
         "films with a drain": drain,
         "films without a drain": ~drain,
-        "positive without drain, all negative": ~ill | ~drain,
-        "positive with drain, all negative": ~ill | drain,
-        "positive without drain, negative with drain": ill ^ drain,
-        "positive with drain, negative without drain": ~(ill ^ drain),
+        "positive without drain, all negative": ~label | ~drain,
+        "positive with drain, all negative": ~label | drain,
+        "positive without drain, negative with drain": label ^ drain,
+        "positive with drain, negative without drain": ~(label ^ drain),
     }
     cells = {
-        f"{disease}, {tube} drain": (ill == positive) & (drain == tubed)
+        f"{disease}, {tube} drain": (label == positive) & (drain == tubed)
         for disease, positive in (("positive", True), ("negative", False))
         for tube, tubed in (("with", True), ("without", False))
     }
@@ -191,8 +191,8 @@ def drain_panels(by_film: FilmEstimator, scores: Scores, drain: NDArray[np.bool_
         Panel(
             "labelled drains: AUROC of telling a drain by the classifier («positive»: drained)",
             (
-                drained.auroc("among positive films", logit, ill),
-                drained.auroc("among negative films", logit, ~ill),
+                drained.auroc("among positive films", logit, label),
+                drained.auroc("among negative films", logit, ~label),
             ),
             CHANCE,
         ),
@@ -208,10 +208,10 @@ def _painting_panels(by_film: FilmEstimator, scores: Scores, painter: Painter) -
         for kind, over in (("positive", scores.label), ("negative", ~scores.label))
     )
     mixed = {
-        f"{name}, only into {into}": np.where(scores.label == ill, scores.logit[name], before)
+        f"{name}, only into {into}": np.where(scores.label == positive, scores.logit[name], before)
         for name in names
         if name.startswith(CHEST_TUBE)
-        for into, ill in (("positive films", True), ("negative films", False))
+        for into, positive in (("positive films", True), ("negative films", False))
     }
     seen = {name: np.array(values) for name, values in painter.response.items()}
     visible = tuple(
@@ -219,7 +219,7 @@ def _painting_panels(by_film: FilmEstimator, scores: Scores, painter: Painter) -
         for name in names
         if name.startswith(CHEST_TUBE)
     )
-    told = tuple(by_film.separability(name, scores.logit[name], before) for name in names)
+    separability = tuple(by_film.separability(name, scores.logit[name], before) for name in names)
     aurocs = {ORIGINAL: before, **{name: scores.logit[name] for name in names}, **mixed}
     return [
         Panel("painted on films: change of probability, mean", changes, 0.0),
@@ -236,18 +236,18 @@ def _painting_panels(by_film: FilmEstimator, scores: Scores, painter: Painter) -
             ),
             0.0,
         ),
-        Panel("AUROC of telling painted films by the classifier", told, CHANCE),
+        Panel("AUROC of telling painted films by the classifier", separability, CHANCE),
         Panel("positive control: AUROC of telling them by a matched filter", visible, CHANCE),
     ]
 
 
 def _phantom_panels(by_film: FilmEstimator, scores: Scores) -> list[Panel]:
-    ill, bare, tubed = scores.label, scores.logit[ORIGINAL], scores.logit[WITH_TUBE]
+    positive, bare, tubed = scores.label, scores.logit[ORIGINAL], scores.logit[WITH_TUBE]
     designs = {
         "no film has a tube": bare,
         "every film has a tube": tubed,
-        "only the ill have a tube": np.where(ill, tubed, bare),
-        "only the healthy have a tube": np.where(ill, bare, tubed),
+        "only the ill have a tube": np.where(positive, tubed, bare),
+        "only the healthy have a tube": np.where(positive, bare, tubed),
     }
     change = scores.change(WITH_TUBE)
     return [
@@ -267,8 +267,8 @@ def _phantom_panels(by_film: FilmEstimator, scores: Scores) -> list[Panel]:
         Panel(
             "phantoms: change of probability by a tube, mean",
             (
-                by_film.mean("ill", change, ill),
-                by_film.mean("healthy", change, ~ill),
+                by_film.mean("ill", change, positive),
+                by_film.mean("healthy", change, ~positive),
                 by_film.mean("all", change),
             ),
             0.0,
@@ -282,7 +282,7 @@ def _phantom_panels(by_film: FilmEstimator, scores: Scores) -> list[Panel]:
 
 
 def _sentences(panels: list[Panel]) -> tuple[str, ...]:
-    """One sentence per change and per telling that was measured."""
+    """One sentence per change and per separability that was measured."""
     lines = []
     for panel in panels:
         if panel.neutral is None or panel.title.startswith("positive control"):

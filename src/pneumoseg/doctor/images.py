@@ -212,7 +212,7 @@ def _position_findings(films: Sequence[FilmFacts]) -> list[DataFinding]:
     placed = [(position(film.positions), film) for film in films]
     placed.sort(key=lambda pair: float(pair[1].positions[0] - pair[1].positions.max()))
     found = []
-    for code, what, asked in (
+    for code, what, positions in (
         ("inverted-polarity", "inverted (air white)", (INVERTED,)),
         ("rotated", "turned", tuple(range(1, INVERTED))),
     ):
@@ -222,7 +222,7 @@ def _position_findings(films: Sequence[FilmFacts]) -> list[DataFinding]:
                 f"{POSITIONS[k]}: {film.positions[k]:.2f} against {film.positions[0]:.2f} upright",
             )
             for k, film in placed
-            if k in asked
+            if k in positions
         ]
         if listed:
             found.append(

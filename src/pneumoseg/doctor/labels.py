@@ -229,9 +229,9 @@ def picture_conflicts(
     """
     listed = []
     for group in groups:
-        said = {film.image_id: labels[film.image_id] for film in group if film.image_id in labels}
-        if len(set(said.values())) > 1:
-            words = ", ".join(f"{i} {'positive' if v else 'negative'}" for i, v in said.items())
+        given = {film.image_id: labels[film.image_id] for film in group if film.image_id in labels}
+        if len(set(given.values())) > 1:
+            words = ", ".join(f"{i} {'positive' if v else 'negative'}" for i, v in given.items())
             listed.append(Example(group[0].image_id, words))
     what = say(len(listed), "picture has", "pictures have") + " copies with different labels"
     return [finding("conflict-same-picture", what, listed)] if listed else []

@@ -1,7 +1,7 @@
-"""The origin confound: how well mere traces of the file tell groups of films apart.
+"""The origin confound: how well mere traces of the file separate groups of films.
 
 A ridge logistic regression on :mod:`pneumoseg.doctor.traces`, cross-validated by
-patient. Telling the sides of a split apart *within one label* is possible only by origin (or by who
+patient. Separating the sides of a split *within one label* is possible only by origin (or by who
 is examined there), not by the disease; where the sides also differ in prevalence, a network that
 learns the origin looks as if it knew the disease.
 """
@@ -33,7 +33,7 @@ _FREE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """What is asked of one film: traces, patient, label (None where unknown), side (or None)."""
+    """What is known of one film: traces, patient, label (None where unknown), side (or None)."""
 
     traces: NDArray[np.float64]
     patient: str
@@ -43,10 +43,10 @@ class Film:
 
 @dataclass(frozen=True)
 class TraceFigure:
-    """How well traces tell two groups apart."""
+    """How well traces separate two groups."""
 
     question: str
-    """What is told from what, among which films."""
+    """What is separated from what, among which films."""
     target: str
     """``side`` or ``label``."""
     figure: Estimate
@@ -59,7 +59,7 @@ class TraceFigure:
 def trace_figures(
     films: Sequence[Film], sides: tuple[str, str] | None, seed: int
 ) -> tuple[TraceFigure, ...]:
-    """Measure how well traces tell the sides apart, and the labels.
+    """Measure how well traces separate the sides, and the labels.
 
     Args:
         films: all films.
@@ -71,19 +71,19 @@ def trace_figures(
         the positives, among the negatives; labels among all films and on each side.
     """
     known = [film for film in films if film.label is not None]
-    asked: list[tuple[str, str, list[Film], list[bool]]] = []
+    comparisons: list[tuple[str, str, list[Film], list[bool]]] = []
     if sides is not None:
         for label, word in ((True, "positive"), (False, "negative")):
             among = [f for f in known if f.label is label and f.side in sides]
             question = f"{sides[0]} from {sides[1]}, among {word} films"
-            asked.append((question, "side", among, [f.side == sides[0] for f in among]))
+            comparisons.append((question, "side", among, [f.side == sides[0] for f in among]))
     groups = [("all films", known)]
     groups += [(f"{s} alone", [f for f in known if f.side == s]) for s in sides or ()]
     for name, among in groups:
         question = f"positive from negative films, {name}"
-        asked.append((question, "label", among, [bool(f.label) for f in among]))
+        comparisons.append((question, "label", among, [bool(f.label) for f in among]))
     figures = []
-    for question, target, among, truth in asked:
+    for question, target, among, truth in comparisons:
         truth_array = np.array(truth, dtype=np.bool_)
         if min(truth_array.sum(), (~truth_array).sum()) >= FEWEST:
             figures.append(TraceFigure(question, target, _figure(among, truth_array, seed)))
@@ -122,7 +122,7 @@ def out_of_fold_scores(
     for held_out in range(FOLDS):
         inside = fold != held_out
         mean, spread = traces[inside].mean(axis=0), traces[inside].std(axis=0)
-        spread[spread < 1e-9] = np.inf  # a trace that never varies says nothing
+        spread[spread < 1e-9] = np.inf  # a trace that never varies separates nothing
         standard = (traces - mean) / spread
         design = np.column_stack((np.ones(truth.size), standard))
         weights = fit_ridge(design[inside], truth[inside], ridge)[0]

@@ -177,10 +177,10 @@ def run_doctor(
 
 def _label_column(settings: DoctorSettings, table: Mapping[str, Mapping[str, str]]) -> str:
     columns = list(next(iter(table.values()), {}))
-    for asked in (settings.label_column, settings.split_column):
-        if asked and asked not in columns:
+    for column in (settings.label_column, settings.split_column):
+        if column and column not in columns:
             raise DataError(
-                f"{settings.table} has no column {asked!r}; it has {', '.join(columns) or 'none'}"
+                f"{settings.table} has no column {column!r}; it has {', '.join(columns) or 'none'}"
             )
     known = [name for name in LABEL_COLUMNS if name in columns]
     return settings.label_column or (known[0] if known else "")
@@ -251,8 +251,8 @@ def _one_film_an_id(films: list[FilmFacts]) -> tuple[list[DataFinding], list[Fil
 def _table_labels(table: Mapping[str, Mapping[str, str]], column: str) -> dict[str, bool]:
     if not column:
         return {}
-    said = {i: label_of_cell(row[column]) for i, row in table.items()}
-    return {i: label for i, label in said.items() if label is not None}
+    labels = {i: label_of_cell(row[column]) for i, row in table.items()}
+    return {i: label for i, label in labels.items() if label is not None}
 
 
 def _id_findings(

@@ -65,7 +65,7 @@ AIMED_AT = {Aim.CLINICAL: "lesion Dice", Aim.LEADERBOARD: "SIIM mean Dice"}
 
 @dataclass(frozen=True)
 class AblateSettings(SearchSettings):
-    """What ``pneumoseg ablate`` is asked to do."""
+    """What ``pneumoseg ablate`` is to do."""
 
     out: Path = Path("outputs/ablation")
     """Folder for the JSON file and the picture."""
@@ -119,8 +119,8 @@ def run_ablate(settings: AblateSettings, *, on_film: Progress | None = None) -> 
     """
     cascade = Cascade.load(settings.bundle, threads=settings.threads)
     scores, films = scored_films(cascade, settings, on_film)
-    told = None if on_film is None else lambda done: on_film("measuring soft masks", done)
-    soft = outline_tables(scores, weight=films.probability, on_film=told)
+    measuring = None if on_film is None else lambda done: on_film("measuring soft masks", done)
+    soft = outline_tables(scores, weight=films.probability, on_film=measuring)
     films_of = dict.fromkeys(WAYS, films) | {
         SOFT: Films(soft, films.probability, films.label, films.patient, films.small)
     }
@@ -250,13 +250,13 @@ def _content(
 ) -> dict[str, Any]:
     """Everything of the report as plain values; the picture is drawn from this alone."""
     card = cascade.bundle.card
-    ill = films.label
+    label = films.label
     return {
         "bundle": f"{card.name} {card.version}",
-        "n": int(ill.size),
-        "n_positive": int(ill.sum()),
+        "n": int(label.size),
+        "n_positive": int(label.sum()),
         "n_patients": len(set(films.patient.tolist())),
-        "siim_mean_dice_of_empty_masks": float((~ill).mean()),
+        "siim_mean_dice_of_empty_masks": float((~label).mean()),
         "constraint": asdict(settings.constraint),
         "folds": settings.folds,
         "seed": settings.seed,

@@ -47,7 +47,7 @@ CERTIFIED_FILE, SIMULATION_FILE = "certified.json", "simulation.json"
 
 @dataclass(frozen=True)
 class CertifySettings:
-    """What ``pneumoseg certify`` is asked to do."""
+    """What ``pneumoseg certify`` is to do."""
 
     predictions: Path | None = None
     """Folder that pneumoseg predict wrote."""
@@ -97,7 +97,7 @@ class CertifySettings:
 
 @dataclass(frozen=True)
 class Certification:
-    """What was found; None where it was not asked for."""
+    """What was found; None where it was not wanted."""
 
     chosen: CertifiedRecall | None
     judged: JudgedRecall | None
@@ -120,9 +120,9 @@ def run_certify(settings: CertifySettings) -> Certification:
         probability, label, patient, threshold, bundle = _read(
             settings.predictions, settings.masks, settings
         )
-        asked = (settings.recall, settings.confidence)
-        chosen = certify_recall(probability, label, patient, *asked)
-        judged = judge_recall(probability, label, patient, threshold, *asked)
+        aim = (settings.recall, settings.confidence)
+        chosen = certify_recall(probability, label, patient, *aim)
+        judged = judge_recall(probability, label, patient, threshold, *aim)
         written[CERTIFIED_FILE] = {
             "bundle": bundle,
             "chosen_here": chosen.as_dict(),
@@ -213,9 +213,9 @@ def draw_certified(content: Mapping[str, Any], path: Path) -> None:
     chosen, curve = content["chosen_here"], content["curve"]
     unit = "patients" if chosen["unit"] == "patient" else "films"
     figure = new_sheet(7.5, 4.6)
-    said = "certified" if chosen["certified"] else "NOT certified"
+    verdict = "certified" if chosen["certified"] else "NOT certified"
     title = (
-        f"{said}: recall {chosen['target']:g}, confidence {chosen['confidence']:g}, "
+        f"{verdict}: recall {chosen['target']:g}, confidence {chosen['confidence']:g}, "
         f"{chosen['n_units']} {unit} with a pneumothorax, {chosen['n_negative']} films without"
     )
     axes = add_axes(figure, (1, 1, 1), title)

@@ -23,23 +23,23 @@ def outcome_figures(
 ) -> tuple[Estimate, ...]:
     """Figures of out-of-fold outcomes, each with n and an interval by patient."""
     by_film = FilmEstimator(films.label, films.patient, seed, repeats)
-    ill, small = films.label, films.small
+    positive, small = films.label, films.small
     return (
-        by_film.mean("lesion Dice", outcome.dice, ill),
+        by_film.mean("lesion Dice", outcome.dice, positive),
         by_film.mean("SIIM mean Dice", outcome.dice),
-        by_film.mean("SIIM mean Dice of empty masks", np.where(ill, 0.0, 1.0)),
+        by_film.mean("SIIM mean Dice of empty masks", np.where(positive, 0.0, 1.0)),
         _by_patient(by_film, outcome, films),
-        by_film.mean("recall of stage one, by film", outcome.suspected.astype(float), ill),
-        by_film.mean("recall of the mask", outcome.marked.astype(float), ill),
-        by_film.mean("lesions seen", outcome.seen.astype(float), ill),
+        by_film.mean("recall of stage one, by film", outcome.suspected.astype(float), positive),
+        by_film.mean("recall of the mask", outcome.marked.astype(float), positive),
+        by_film.mean("lesions seen", outcome.seen.astype(float), positive),
         by_film.mean("small lesions seen", outcome.seen.astype(float), small),
-        by_film.mean("specificity of the mask", (~outcome.marked).astype(float), ~ill),
+        by_film.mean("specificity of the mask", (~outcome.marked).astype(float), ~positive),
         by_film.mean("share reaching stage two", outcome.suspected.astype(float)),
     )
 
 
 def _by_patient(by_film: FilmEstimator, outcome: Outcome, films: Films) -> Estimate:
-    """Share of ill patients all of whose positive films are suspected: what is certified."""
+    """Share of positive patients whose every positive film is suspected: what is certified."""
     names, member = np.unique(films.patient, return_inverse=True)
     positives = np.bincount(member, weights=films.label, minlength=names.size)
     missed = np.bincount(member, weights=films.label & ~outcome.suspected, minlength=names.size)

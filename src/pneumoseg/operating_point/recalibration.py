@@ -1,9 +1,9 @@
 """``pneumoseg recalibrate``: a bundle fitted to a site from about fifty labelled films of its own.
 
 Probability and threshold are fitted (:mod:`pneumoseg.operating_point.recalibration_fit`); the
-ranking stays the parent's, so the AUROC needs no refitting. What is said of the fitted probability
-and threshold is cross-validated by patient: no film is judged by numbers that it helped to fit.
-What is claimed of the recall is a bound that holds however few the films are.
+ranking stays the parent's, so the AUROC needs no refitting. What is claimed of the fitted
+probability and threshold is cross-validated by patient: no film is judged by numbers that it helped
+to fit. What is claimed of the recall is a bound that holds however few the films are.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class RecalibrateSettings(LocalFilms):
 
 @dataclass(frozen=True)
 class Recalibrated:
-    """The derived bundle and what may be said of it."""
+    """The derived bundle and what may be claimed of it."""
 
     bundle: Bundle
     report: Audit
@@ -102,7 +102,7 @@ class Claims:
 
     Attributes:
         parent: the parent's threshold, chosen without these films.
-        target: whether a threshold for the asked recall can be certified on these films.
+        target: whether a threshold for the recall aimed at can be certified on these films.
         local: the threshold that is taken, and the recall that it certifies.
     """
 
@@ -200,10 +200,10 @@ def _report(
     decided = ((PARENT, parent_decides), (LOCAL, suspected))
     rates = [
         _rate(f"{what}, {name}", right, over, local)
-        for name, said_ill in decided
+        for name, suspected_films in decided
         for what, right, over in (
-            ("recall", said_ill, local.label),
-            ("specificity", ~said_ill, ~local.label),
+            ("recall", suspected_films, local.label),
+            ("specificity", ~suspected_films, ~local.label),
         )
     ]
     bias = [

@@ -32,7 +32,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class LocalScores:
-    """What the parent says of the local films: logit, label and patient, (n,) each."""
+    """What the parent predicts of the local films: logit, label and patient, (n,) each."""
 
     logit: Values
     label: Flags
@@ -45,12 +45,12 @@ def refuse_too_few(local: LocalScores) -> None:
     Raises:
         DataError: fewer than ``FEWEST`` of either kind.
     """
-    ill = np.unique(local.patient[local.label]).size
-    healthy = np.unique(local.patient[~local.label]).size
-    if min(ill, healthy) < FEWEST:
+    positive = np.unique(local.patient[local.label]).size
+    negative = np.unique(local.patient[~local.label]).size
+    if min(positive, negative) < FEWEST:
         raise DataError(
-            f"{local.label.size} films, with pneumothorax in {ill} patients and without in "
-            f"{healthy}, are too few to recalibrate with; label more until there are {FEWEST} "
+            f"{local.label.size} films, with pneumothorax in {positive} patients and without in "
+            f"{negative}, are too few to recalibrate with; label more until there are {FEWEST} "
             "patients of each kind, and use the parent until then"
         )
 

@@ -43,10 +43,10 @@ MOST_UNITS = 10_000_000
 
 @dataclass(frozen=True)
 class CertifiedRecall:
-    """A threshold chosen on these films, and what may be said of it; ``claim`` is the sentence.
+    """A threshold chosen on these films, and what may be claimed of it; ``claim`` is the sentence.
 
     Attributes:
-        target: recall asked for.
+        target: recall aimed at.
         confidence: of the claim.
         unit: ``patient``, or ``image`` where patients are not known.
         n_units: patients with a pneumothorax.
@@ -109,7 +109,7 @@ class JudgedRecall:
     """A threshold chosen elsewhere, judged on these films; ``claim`` is the sentence.
 
     Attributes:
-        target: recall asked for.
+        target: recall aimed at.
         confidence: of the claim.
         unit: ``patient``, or ``image`` where patients are not known.
         threshold: on the probability, ``>=``; chosen without these films.
@@ -294,7 +294,7 @@ def _unit_scores(
 def lowest_positive(
     probability: NDArray[np.float64], label: NDArray[np.bool_], patient: ArrayLike | None
 ) -> NDArray[np.float64]:
-    """Lowest probability among each ill patient's positive films: (n,) films to (patients,).
+    """Lowest probability among each positive patient's positive films: (n,) films to (patients,).
 
     Without patients each positive film stands for itself.
     """
