@@ -17,8 +17,8 @@ LEAKS = ("patient-on-both-sides", "picture-on-both-sides")
 ADVICE: dict[str, tuple[Severity, str]] = {
     "patient-on-both-sides": (
         "error",
-        "deal patients, not films: `pneumoseg prepare` does; or leave these patients' films out "
-        "of the training side",
+        "split by patient, not by film: `pneumoseg prepare` does; or leave these patients' films "
+        "out of the training side",
     ),
     "picture-on-both-sides": (
         "error",
@@ -36,7 +36,7 @@ ADVICE: dict[str, tuple[Severity, str]] = {
     ),
     "prevalence-by-origin": (
         "warning",
-        "report figures for each side alone; what tells the sides apart also predicts the label",
+        "report figures for each side alone; what separates the sides also predicts the label",
     ),
     "label-from-traces": (
         "warning",
