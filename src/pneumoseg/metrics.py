@@ -1,8 +1,9 @@
 """What the project measures, on arrays of one value per image; numpy only.
 
-Every statistic takes all images and says None where it is not defined (an AUROC of one class, a
-recall without positives), never 0 or NaN. Masks meet their truth once, in :func:`dice`; the rest
-works on the per-image results, so that a thousand bootstrap resamples cost seconds.
+Plain calls of the one engine (:mod:`pneumoseg.statistics.weighted`), each image counted once. Every
+statistic takes all images and gives None where it is not defined (an AUROC of one class, a recall
+without positives), never 0 or NaN. Masks meet their truth once, in :func:`dice`; the rest works on
+the per-image results, so that a thousand bootstrap resamples cost seconds.
 """
 
 from __future__ import annotations
