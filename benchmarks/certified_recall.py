@@ -25,12 +25,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from pneumoseg.errors import UsageError
 from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 from pneumoseg.settings import TARGET_RECALL
+from pneumoseg.statistics.proportions import clopper_pearson
 from pneumoseg.statistics.recall_bounds import allowed_misses
 from pneumoseg.storage.result import write_result
 
@@ -167,14 +168,14 @@ def _pick(ascending: NDArray[np.float64], place: NDArray[np.int64]) -> NDArray[n
 def _shortfall(rule: str, patients: int, recall: NDArray[np.float64], target: float) -> Shortfall:
     draws = recall.size
     short = int(np.count_nonzero(recall < target))
-    interval = stats.binomtest(short, draws).proportion_ci(CONFIDENCE, method="exact")
+    low, high = clopper_pearson(short, draws)
     return Shortfall(
         rule=rule,
         patients=patients,
         draws=draws,
         share=short / draws,
-        low=float(interval.low),
-        high=float(interval.high),
+        low=low,
+        high=high,
         mean_recall=float(recall.mean()),
     )
 

@@ -71,8 +71,8 @@ def measure(step: Step) -> dict[str, Any] | None:
     from pneumoseg.dataset.cache import Cache
     from pneumoseg.preprocess import mask_to_input
     from pneumoseg.training.initialise import build_classifier, build_segmenter, load_weights
-    from pneumoseg.training.tasks import infer, predict_logits
     from pneumoseg.training.teach import build_teacher
+    from pneumoseg.training.validation import infer, predict_logits
 
     path = Path("runs") / step.run / "best.pt"
     if not path.is_file():
@@ -91,8 +91,8 @@ def measure(step: Step) -> dict[str, Any] | None:
 
     def mirrored(film: torch.Tensor) -> torch.Tensor:
         """Mean logits of a film and of its mirror image."""
-        said, back = network(film), network(film.flip(3))
-        return (said + (back.flip(3) if back.ndim == 4 else back)) / 2
+        plain, back = network(film), network(film.flip(3))
+        return (plain + (back.flip(3) if back.ndim == 4 else back)) / 2
 
     def statistic(model: Callable[..., Any]) -> tuple[str, Statistic]:
         """The network's figure: its name, and how it is computed of some of the films."""
@@ -102,9 +102,9 @@ def measure(step: Step) -> dict[str, Any] | None:
         dices = np.zeros(len(rows))
         for at, row in enumerate(rows):
             if labels[at]:
-                said = infer(model, cache, rows[at : at + 1], size, cpu)[0, 0] >= 0
+                predicted = infer(model, cache, rows[at : at + 1], size, cpu)[0, 0] >= 0
                 truth = mask_to_input(cache.masks[row], size)[0] > 0
-                dices[at] = metrics.dice(said, truth) if said.any() else 0.0
+                dices[at] = metrics.dice(predicted, truth) if predicted.any() else 0.0
         return "lesion Dice", lambda i: metrics.lesion_dice(dices[i], labels[i])
 
     name, alone = statistic(network.eval())

@@ -167,20 +167,8 @@ def test_a_recall_that_cannot_be_had_is_refused() -> None:
         threshold_for_recall([0.1], [True], 1.5)
 
 
-def test_scores_of_calibration_by_hand() -> None:
-    """Bins of a half: (0.1, 0.3 | one positive) and (0.8 | positive)."""
-    probabilities, labels = [0.1, 0.3, 0.8], [False, True, True]
-    assert calibration.brier_score(probabilities, labels) == pytest.approx((0.01 + 0.49 + 0.04) / 3)
-    # |0.2 - 0.5| twice, |0.8 - 1| once
-    assert calibration.expected_calibration_error(probabilities, labels, 2) == pytest.approx(
-        0.8 / 3
-    )
-    table = calibration.reliability(probabilities, labels, 2)
-    assert table.count.tolist() == [2, 1]
-    assert table.probability.tolist() == pytest.approx([0.2, 0.8])
-    assert table.observed.tolist() == [0.5, 1.0]
+def test_log_loss_by_hand() -> None:
     assert calibration.log_loss([0.5, 0.25], [True, False]) == pytest.approx(
         (np.log(2) - np.log(0.75)) / 2
     )
     assert np.isfinite(calibration.log_loss([0.0], [True]))
-    assert calibration.reliability([1.0], [True], 2).count.tolist() == [1]

@@ -38,7 +38,7 @@ def test_one_class_has_no_auroc(labels: list[bool]) -> None:
 def test_scores_that_are_not_numbers_or_do_not_match_are_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         metrics.auroc([np.nan, 0.2], [True, False])
-    with pytest.raises(ValueError, match="one score and one label"):
+    with pytest.raises(ValueError, match="one score per label"):
         metrics.auroc([0.1, 0.2, 0.3], [True, False])
     with pytest.raises(ValueError, match="one decision per label"):
         metrics.confusion([True], [True, False])

@@ -41,15 +41,13 @@ def test_an_empty_class_is_drawn(tmp_path: Path) -> None:
     assert _is_picture(tmp_path / "c.png")
 
 
-def test_roc_and_reliability(tmp_path: Path) -> None:
+def test_roc(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = rng.random(100) < 0.3
     scores = np.clip(0.3 * labels + 0.6 * rng.random(100), 0, 1)
     curve = metrics.roc_curve(scores, labels)
     assert curve is not None
-    area = metrics.Figure("AUROC", 0.9, 0.8, 0.95, 100, int(labels.sum()), None, "image")
+    area = metrics.Estimate("AUROC", 0.9, 0.8, 0.95, 100, int(labels.sum()), None, "image")
     points = {"operating point 0.35": metrics.confusion(scores >= 0.35, labels)}
     plots.draw_roc(curve, tmp_path / "roc.png", area, points)
-    plots.draw_reliability(scores, labels, tmp_path / "reliability.png")
     assert _is_picture(tmp_path / "roc.png")
-    assert _is_picture(tmp_path / "reliability.png")

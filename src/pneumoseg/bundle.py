@@ -22,6 +22,7 @@ from pneumoseg.calibration import Calibration
 from pneumoseg.errors import BundleError, UsageError
 from pneumoseg.preprocess import Normalisation, Window
 from pneumoseg.settings import PipelineConfig, PointName
+from pneumoseg.statistics.estimate import Estimate
 from pneumoseg.storage.toml_settings import load_settings
 from pneumoseg.storage.toml_text import toml_text
 from pneumoseg.study import Modality
@@ -55,6 +56,35 @@ class CardFigure:
     n_patients: int | None = None
     split: str
     origin: str
+
+    @classmethod
+    def of(cls, estimate: Estimate, *, split: str, origin: str, name: str = "") -> CardFigure:
+        """An estimate for the card, under another name where one is given."""
+        return cls(
+            name=name or estimate.name,
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            n=estimate.n,
+            n_positive=estimate.n_positive,
+            n_patients=estimate.n_patients,
+            split=split,
+            origin=origin,
+        )
+
+    @property
+    def estimate(self) -> Estimate:
+        """The same as an estimate, to be put into words."""
+        return Estimate(
+            name=self.name,
+            value=self.value,
+            low=self.low,
+            high=self.high,
+            n=self.n,
+            n_positive=self.n_positive,
+            n_patients=self.n_patients,
+            unit="image" if self.n_patients is None else "patient",
+        )
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
 """From raw logits to probabilities a reader can take at their word, and to operating points.
 
-Focal loss and the balanced sampler both shift what the classifier says, so its logits are mapped by
-a function fitted on the calibration part: temperature with a bias (Platt 1999; Guo et al. 2017) or
-isotonic regression (Zadrozny and Elkan 2002). All maps are monotone: they change no ranking.
+Focal loss and the balanced sampler both shift what the classifier predicts, so its logits are
+mapped by a function fitted on the calibration part: temperature with a bias (Platt 1999; Guo et al.
+2017) or isotonic regression (Zadrozny and Elkan 2002). All maps are monotone: they change no
+ranking.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +19,8 @@ from scipy import special
 
 from pneumoseg.errors import DataError
 from pneumoseg.settings import TARGET_RECALL
+from pneumoseg.statistics.folds import balanced_folds
+from pneumoseg.statistics.logistic import fit_line
 
 _log = logging.getLogger(__name__)
 
@@ -24,8 +28,8 @@ SLOPE_LIMITS = (0.01, 100.0)
 """Slope (1 / temperature) stays positive, so the map stays monotone whatever the data say."""
 LOG_LOSS_FLOOR = 1e-7
 """Probabilities are kept this far from 0 and 1 in the log loss, where it would be infinite."""
-CALIBRATION_BINS = 15
-"""Number of equal-width bins of the expected calibration error (Guo et al. 2017)."""
+OPEN = 1e-6
+"""How far from 0 and 1 a probability is kept where its log-odds are taken."""
 FOLDS = 5
 
 Method = Literal["none", "temperature", "isotonic"]
@@ -118,26 +122,9 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Calibration:
     Raises:
         DataError: only one class, or values that are not finite.
     """
-    from scipy import optimize  # here: inference does without, and it takes a quarter of a second
-
     scores, truth = _checked(logits, labels)
     low, high = _platt_targets(truth)
-    targets = np.where(truth, high, low)
-
-    def loss(slope_and_bias: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        slope, bias = slope_and_bias
-        z = slope * scores + bias
-        residual = (special.expit(z) - targets) / z.size
-        value = float(np.mean(np.logaddexp(0.0, z) - targets * z))
-        return value, np.array([residual @ scores, residual.sum()])
-
-    start = np.array([1.0, 0.0])
-    bounds = [SLOPE_LIMITS, (None, None)]
-    options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
-    found = optimize.minimize(
-        loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
-    )
-    slope, bias = float(found.x[0]), float(found.x[1])
+    slope, bias = fit_line(scores, np.where(truth, high, low), SLOPE_LIMITS)
     if slope <= SLOPE_LIMITS[0] * 1.001:
         _log.warning("the classifier's logits do not rise with the label: a temperature at its end")
     return Calibration("temperature", temperature=1.0 / slope, bias=bias)
@@ -156,7 +143,7 @@ def fit_isotonic(logits: ArrayLike, labels: ArrayLike) -> Calibration:
     Raises:
         DataError: only one class, or values that are not finite.
     """
-    from scipy import optimize
+    from scipy import optimize  # here: inference does without, and it takes a quarter of a second
 
     scores, truth = _checked(logits, labels)
     distinct, place, count = np.unique(scores, return_inverse=True, return_counts=True)
@@ -186,7 +173,7 @@ def choose_calibration(
         logits: (n,) raw outputs of stage one on the calibration part.
         labels: (n,) bool.
         groups: (n,) one patient per image, never split over folds; None where unknown.
-        rng: deals the patients to folds.
+        rng: splits the patients into folds.
         folds: number of folds.
 
     Returns:
@@ -198,7 +185,7 @@ def choose_calibration(
         DataError: only one class, or values that are not finite.
     """
     scores, truth = _checked(logits, labels)
-    fold = deal_folds(
+    fold = balanced_folds(
         truth, np.arange(truth.size) if groups is None else np.asarray(groups), rng, folds
     )
     if fold is None:
@@ -214,34 +201,10 @@ def choose_calibration(
     return fits[best](scores, truth), losses
 
 
-def deal_folds(
-    truth: NDArray[np.bool_], groups: NDArray[Any], rng: np.random.Generator, folds: int
-) -> NDArray[np.int64] | None:
-    """Deal images to folds, patients whole, those with a lesion evenly.
-
-    Args:
-        truth: (n,) bool, whether an image is positive.
-        groups: (n,) one patient name or number per image.
-        rng: deals the patients.
-        folds: number of folds.
-
-    Returns:
-        (n,) a fold per image, from 0; None where a class has fewer patients than folds.
-    """
-    patients, member = np.unique(groups, return_inverse=True)
-    ill = np.bincount(member, weights=truth, minlength=patients.size) > 0
-    if min(int(ill.sum()), int((~ill).sum())) < folds:
-        return None
-    fold = np.empty(patients.size, dtype=np.int64)
-    for kind in (ill, ~ill):
-        fold[kind] = rng.permutation(int(kind.sum())) % folds
-    return fold[member]
-
-
 def threshold_for_recall(
     probabilities: ArrayLike, labels: ArrayLike, recall: float = TARGET_RECALL
 ) -> float:
-    """Find the largest probability threshold whose recall is at least the asked one.
+    """Find the largest probability threshold whose recall is at least the one aimed at.
 
     It is moved halfway down to the next lower probability, where it decides the same on these
     images but does not flip with the last bit of a float.
@@ -280,37 +243,39 @@ def log_loss(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return float(-np.mean(np.log(np.where(np.asarray(labels, np.bool_), values, 1.0 - values))))
 
 
-def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Mean squared distance of probability and label, in [0, 1] (Brier 1950)."""
-    return float(np.mean((np.asarray(probabilities, np.float64) - np.asarray(labels)) ** 2))
+def prior_shift(before: float, after: float) -> float:
+    """By how much log-odds move when the prevalence goes from ``before`` to ``after``.
+
+    It holds where only the prevalence differs (Saerens et al. 2002).
+    """
+    return float(special.logit(after) - special.logit(before))
 
 
-@dataclass(frozen=True, eq=False)
-class Reliability:
-    """Per non-empty bin of probability: mean probability, observed share of positives, count."""
+def remapped(calibration: Calibration, slope: float, shift: float) -> Calibration:
+    """Change a calibration's log-odds z to ``slope * z + shift``; it stays monotone.
 
-    probability: NDArray[np.float64]
-    observed: NDArray[np.float64]
-    count: NDArray[np.int64]
+    Of an isotonic map the knots move; between them it stays straight in the probability.
+
+    Args:
+        calibration: the map to change.
+        slope: positive.
+        shift: in log-odds.
+    """
+    if calibration.method == "isotonic":
+        heights = np.clip(calibration.knots_probability, OPEN, 1 - OPEN)
+        moved = special.expit(slope * special.logit(heights) + shift)
+        return dataclasses.replace(calibration, knots_probability=tuple(moved.tolist()))
+    # without a map the log-odds are the logit itself
+    temperature, bias = (
+        (calibration.temperature, calibration.bias)
+        if calibration.method == "temperature"
+        else (1.0, 0.0)
+    )
+    return Calibration("temperature", temperature / slope, slope * bias + shift)
 
 
-def reliability(
-    probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS
-) -> Reliability:
-    """Group images into equal-width bins of probability; both (n,), probabilities in [0, 1]."""
-    values, truth = np.asarray(probabilities, np.float64), np.asarray(labels, np.bool_)
-    place = np.minimum((values * bins).astype(np.int64), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    used = count > 0
-    said = np.bincount(place, weights=values, minlength=bins)[used] / count[used]
-    seen = np.bincount(place, weights=truth, minlength=bins)[used] / count[used]
-    return Reliability(said, seen, count[used])
-
-
-def expected_calibration_error(
-    probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS
-) -> float:
-    """Mean distance of said and observed frequency over bins, by count (Guo et al. 2017)."""
-    table = reliability(probabilities, labels, bins)
-    gaps = np.abs(table.probability - table.observed)
-    return float(np.average(gaps, weights=table.count))
+def moved_probability(probability: float, slope: float, shift: float) -> float:
+    """One probability, moved as :func:`remapped` moves them all; 0 and 1 stay."""
+    if not 0.0 < probability < 1.0:
+        return probability
+    return float(special.expit(slope * special.logit(probability) + shift))

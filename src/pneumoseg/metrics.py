@@ -1,8 +1,9 @@
 """What the project measures, on arrays of one value per image; numpy only.
 
-Every statistic takes all images and says None where it is not defined (an AUROC of one class, a
-recall without positives), never 0 or NaN. Masks meet their truth once, in :func:`dice`; the rest
-works on the per-image results, so that a thousand bootstrap resamples cost seconds.
+Plain calls of the one engine (:mod:`pneumoseg.statistics.weighted`), each image counted once. Every
+statistic takes all images and gives None where it is not defined (an AUROC of one class, a recall
+without positives), never 0 or NaN. Masks meet their truth once, in :func:`dice`; the rest works on
+the per-image results, so that a thousand bootstrap resamples cost seconds.
 """
 
 from __future__ import annotations
@@ -13,11 +14,32 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pneumoseg.statistics import weighted
+from pneumoseg.statistics.estimate import Estimate
+from pneumoseg.statistics.resampling import BOOTSTRAP_REPEATS, CONFIDENCE, Interval, resampler
+
+__all__ = [
+    "BOOTSTRAP_REPEATS",
+    "CONFIDENCE",
+    "SEED_BETA",
+    "ConfusionMatrix",
+    "Estimate",
+    "Interval",
+    "RocCurve",
+    "Statistic",
+    "auroc",
+    "bootstrap_by_patient",
+    "confusion",
+    "dice",
+    "f2",
+    "lesion_dice",
+    "roc_curve",
+    "share_segmented",
+    "siim_mean_dice",
+]
+
 SEED_BETA = 2.0
 """F2 weighs recall over precision: the seed's criterion of stage one (van Rijsbergen 1979)."""
-CONFIDENCE = 0.95
-"""Every interval of the project is a 95 % interval."""
-BOOTSTRAP_REPEATS = 1000
 
 Statistic = Callable[[NDArray[np.int64]], float | None]
 """A figure of the images with these indices (repeats allowed), None where it is not defined."""
@@ -25,7 +47,7 @@ Statistic = Callable[[NDArray[np.int64]], float | None]
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """Counts of images by what was said and what is true; every ratio is None over nothing."""
+    """Counts of images by what was predicted and what is true; every ratio is None over nothing."""
 
     true_positive: int
     false_positive: int
@@ -60,11 +82,9 @@ class ConfusionMatrix:
 
     def f_beta(self, beta: float = SEED_BETA) -> float | None:
         """F-measure: recall counts ``beta`` times as much as precision; None without positives."""
-        if self.true_positive + self.false_negative == 0:
-            return None
-        weight = beta * beta
-        found = (1 + weight) * self.true_positive
-        return found / (found + weight * self.false_negative + self.false_positive)
+        counts = (self.true_positive, self.false_negative, self.false_positive)
+        value = float(weighted.f_measure(*counts, beta))
+        return None if np.isnan(value) else value
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Counts and ratios, for JSON."""
@@ -89,20 +109,6 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _scores_and_labels(
-    scores: ArrayLike, labels: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Both as flat arrays of one length, or a ValueError."""
-    values, truth = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.bool_)
-    if values.ndim != 1 or values.shape != truth.shape:
-        raise ValueError(
-            f"expected one score and one label per image, got {values.shape} and {truth.shape}"
-        )
-    if not np.isfinite(values).all():
-        raise ValueError("scores must be finite")
-    return values, truth
-
-
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float | None:
     """Area under the ROC curve: the chance that a positive scores above a negative, ties half.
 
@@ -113,15 +119,7 @@ def auroc(scores: ArrayLike, labels: ArrayLike) -> float | None:
     Returns:
         In [0, 1]; None when there are no positives or no negatives. Source: Hanley and McNeil 1982.
     """
-    values, truth = _scores_and_labels(scores, labels)
-    positives = int(np.count_nonzero(truth))
-    negatives = truth.size - positives
-    if not positives or not negatives:
-        return None
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    rank = np.cumsum(count) - (count - 1) / 2.0  # tied scores share their mean rank
-    rank_sum = float(rank[place[truth]].sum())
-    return (rank_sum - positives * (positives + 1) / 2.0) / (positives * negatives)
+    return weighted.once(weighted.auroc(scores, labels), np.size(labels))
 
 
 def roc_curve(scores: ArrayLike, labels: ArrayLike) -> RocCurve | None:
@@ -134,7 +132,7 @@ def roc_curve(scores: ArrayLike, labels: ArrayLike) -> RocCurve | None:
     Returns:
         The curve, None when there are no positives or no negatives.
     """
-    values, truth = _scores_and_labels(scores, labels)
+    values, truth = weighted.scores_and_labels(scores, labels)
     if truth.all() or not truth.any():
         return None
     distinct, place = np.unique(values, return_inverse=True)
@@ -149,14 +147,14 @@ def roc_curve(scores: ArrayLike, labels: ArrayLike) -> RocCurve | None:
 
 def confusion(predicted: ArrayLike, labels: ArrayLike) -> ConfusionMatrix:
     """Count images by decision and truth; both (n,) bool."""
-    said, truth = np.asarray(predicted, dtype=np.bool_), np.asarray(labels, dtype=np.bool_)
-    if said.ndim != 1 or said.shape != truth.shape:
-        raise ValueError(f"expected one decision per label, got {said.shape} and {truth.shape}")
+    found, truth = np.asarray(predicted, dtype=np.bool_), np.asarray(labels, dtype=np.bool_)
+    if found.ndim != 1 or found.shape != truth.shape:
+        raise ValueError(f"expected one decision per label, got {found.shape} and {truth.shape}")
     return ConfusionMatrix(
-        true_positive=int(np.count_nonzero(said & truth)),
-        false_positive=int(np.count_nonzero(said & ~truth)),
-        false_negative=int(np.count_nonzero(~said & truth)),
-        true_negative=int(np.count_nonzero(~said & ~truth)),
+        true_positive=int(np.count_nonzero(found & truth)),
+        false_positive=int(np.count_nonzero(found & ~truth)),
+        false_negative=int(np.count_nonzero(~found & truth)),
+        true_negative=int(np.count_nonzero(~found & ~truth)),
     )
 
 
@@ -190,8 +188,8 @@ def lesion_dice(dices: ArrayLike, labels: ArrayLike) -> float | None:
     Returns:
         In [0, 1], None without positive images.
     """
-    values, truth = _scores_and_labels(dices, labels)
-    return float(values[truth].mean()) if truth.any() else None
+    values, truth = weighted.scores_and_labels(dices, labels)
+    return weighted.once(weighted.mean_over(values, truth), truth.size)
 
 
 def siim_mean_dice(dices: ArrayLike) -> float | None:
@@ -199,49 +197,17 @@ def siim_mean_dice(dices: ArrayLike) -> float | None:
 
     It rewards silence: on a set with 80 % negatives, never marking anything scores 0.80.
     """
-    values = np.asarray(dices, dtype=np.float64)
-    return float(values.mean()) if values.size else None
+    return _mean(dices)
 
 
 def share_segmented(segmented: ArrayLike) -> float | None:
     """Share of the images that reached stage two, (n,) bool."""
-    values = np.asarray(segmented, dtype=np.bool_)
-    return float(values.mean()) if values.size else None
+    return _mean(segmented)
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A bootstrap percentile interval; both ends None where too few resamples define the figure."""
-
-    low: float | None
-    high: float | None
-    unit: str
-    """What was resampled: ``"patient"``, or ``"image"`` where patients are not known."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured number as it must be shown: never without n and its interval.
-
-    ``n`` counts the images the figure is taken over (for recall and lesion Dice the positive ones,
-    for specificity the negative ones), ``n_positive`` and ``n_patients`` those among them;
-    ``n_patients`` is None where patients are not known. ``value`` is None where the figure is not
-    defined, and ``reason`` then says why.
-    """
-
-    name: str
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    n_positive: int
-    n_patients: int | None
-    unit: str
-    reason: str = ""
-
-
-FEWEST_DEFINED = 0.5
-"""Share of the resamples that must define a figure for its percentiles to mean anything."""
+def _mean(values: ArrayLike) -> float | None:
+    everything = np.ones(np.size(values), dtype=np.bool_)
+    return weighted.once(weighted.mean_over(values, everything), everything.size)
 
 
 def bootstrap_by_patient(
@@ -254,8 +220,7 @@ def bootstrap_by_patient(
 ) -> Interval:
     """Percentile bootstrap 95 % interval, resampling patients with all their images.
 
-    Images of one patient are alike; resampling images as if they were independent makes intervals
-    too narrow (cluster bootstrap: Davison and Hinkley 1997, section 3.8).
+    For a figure that is not in :mod:`pneumoseg.statistics.weighted`; the draws are the same.
 
     Args:
         statistic: the figure as a function of image indices, each patient's as often as drawn.
@@ -272,24 +237,8 @@ def bootstrap_by_patient(
     Raises:
         ValueError: no images, fewer than one resample, or neither ``groups`` nor ``n``.
     """
-    if groups is not None:
-        patients, member = np.unique(np.asarray(groups), return_inverse=True)
-        units, unit = patients.size, "patient"
-    elif n is not None:
-        units, member, unit = n, np.arange(n), "image"
-    else:
+    if groups is None and n is None:
         raise ValueError("give the patients of the images, or n where they are not known")
-    if units < 1 or repeats < 1:
-        raise ValueError(f"nothing to resample: {units} {unit}s, {repeats} repeats")
-    images = np.arange(member.size, dtype=np.int64)
-    values = []
-    for _ in range(repeats):
-        times = np.bincount(rng.integers(units, size=units), minlength=units)
-        value = statistic(np.repeat(images, times[member]))
-        if value is not None:
-            values.append(value)
-    if len(values) < FEWEST_DEFINED * repeats:
-        return Interval(None, None, unit)
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(values, [tail, 1.0 - tail])
-    return Interval(float(low), float(high), unit)
+    images = np.size(groups) if groups is not None else n or 0
+    draws = resampler(groups, images, seed=rng, repeats=repeats)
+    return draws.intervals({"": weighted.by_index(statistic)})[""]

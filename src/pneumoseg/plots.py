@@ -1,4 +1,4 @@
-"""Pictures of what was measured: training curves, confusion matrices, ROC, reliability.
+"""Pictures of what was measured: training curves, confusion matrices, ROC.
 
 matplotlib is imported when something is drawn, not before, and its global state is left alone.
 """
@@ -10,10 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike
-
-from pneumoseg.calibration import brier_score, expected_calibration_error, reliability
-from pneumoseg.metrics import ConfusionMatrix, Figure, RocCurve
+from pneumoseg.metrics import ConfusionMatrix, Estimate, RocCurve
 from pneumoseg.storage.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -91,7 +88,7 @@ def draw_confusion(matrix: ConfusionMatrix, path: Path, *, title: str) -> None:
 
 
 def draw_roc(
-    curve: RocCurve, path: Path, auroc: Figure, points: Mapping[str, ConfusionMatrix]
+    curve: RocCurve, path: Path, auroc: Estimate, points: Mapping[str, ConfusionMatrix]
 ) -> None:
     """Draw a ROC curve with its area and the operating points.
 
@@ -102,10 +99,7 @@ def draw_roc(
         points: name -> decisions at that threshold; left out where a class is empty.
     """
     figure = new_sheet(5.0, 5.0)
-    interval = ""
-    if auroc.low is not None and auroc.high is not None:
-        interval = f" ({auroc.low:.3f} to {auroc.high:.3f})"
-    title = f"AUROC {_shown(auroc.value)}{interval}, n = {auroc.n}, {auroc.n_positive} positive"
+    title = f"AUROC {auroc.in_words()}, {auroc.counts_in_words()}"
     axes = add_axes(figure, (1, 1, 1), title)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
     axes.plot(
@@ -129,30 +123,6 @@ def draw_roc(
     if points:
         axes.legend(frameon=False, loc="lower right", fontsize=8)
     _unit_square(axes, "1 − specificity", "recall")
-    save_png(figure, path)
-
-
-def draw_reliability(
-    probabilities: ArrayLike, labels: ArrayLike, path: Path, *, title: str = "Calibration"
-) -> None:
-    """Draw observed frequency against stated probability; a dot's size grows with its images.
-
-    Args:
-        probabilities: (n,) in [0, 1].
-        labels: (n,) bool.
-        path: PNG to write.
-        title: what was calibrated, on which images.
-    """
-    table = reliability(probabilities, labels)
-    error = expected_calibration_error(probabilities, labels)
-    note = f"{title}\nECE {error:.3f}, Brier {brier_score(probabilities, labels):.3f}"
-    figure = new_sheet(5.0, 5.2)
-    axes = add_axes(figure, (1, 1, 1), f"{note}, n = {int(table.count.sum())}")
-    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
-    axes.plot(table.probability, table.observed, color=ACCENT, linewidth=1.4)
-    sizes = 20.0 + 280.0 * table.count / table.count.sum()
-    axes.scatter(table.probability, table.observed, s=sizes, color=ACCENT, alpha=0.8, zorder=3)
-    _unit_square(axes, "stated probability", "observed share of pneumothorax")
     save_png(figure, path)
 
 

@@ -17,7 +17,7 @@ from pneumoseg.audits.history import (
     run_history_audit,
 )
 from pneumoseg.errors import UsageError
-from pneumoseg.metrics import Figure
+from pneumoseg.metrics import Estimate
 from tiny_bundle import write_tiny_bundle
 
 
@@ -37,8 +37,8 @@ def test_compression_loses_more_at_lower_quality() -> None:
     assert loss[0] > loss[1] > loss[2] > 0
 
 
-def told(value: float, low: float | None, high: float | None) -> Figure:
-    return Figure("x", value, low, high, 9, 4, 9, "patient")
+def told(value: float, low: float | None, high: float | None) -> Estimate:
+    return Estimate("x", value, low, high, 9, 4, 9, "patient")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def told(value: float, low: float | None, high: float | None) -> Figure:
         (told(0.5, None, None), "nothing can be said"),
     ],
 )
-def test_the_verdict_follows_the_interval(figure: Figure, said: str) -> None:
+def test_the_verdict_follows_the_interval(figure: Estimate, said: str) -> None:
     assert said in history._verdict(figure)
 
 

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from pneumoseg.audits.page import Audit, Panel, audit_rows, write_audit
-from pneumoseg.audits.scores import (
-    Measure,
-)
 from pneumoseg.errors import UsageError
+from pneumoseg.statistics.paired import FilmEstimator
 
 LABEL = np.array([True, True, False, False])
 
@@ -20,11 +18,11 @@ PATIENT = np.array(["a", "a", "b", "c"])
 
 
 @pytest.fixture
-def by_film() -> Measure:
-    return Measure(LABEL, PATIENT, seed=0, repeats=200)
+def by_film() -> FilmEstimator:
+    return FilmEstimator(LABEL, PATIENT, seed=0, repeats=200)
 
 
-def test_an_audit_becomes_json_and_a_picture(tmp_path: Path, by_film: Measure) -> None:
+def test_an_audit_becomes_json_and_a_picture(tmp_path: Path, by_film: FilmEstimator) -> None:
     empty = by_film.mean("nothing", np.zeros(4), np.zeros(4, dtype=np.bool_))
     panel = Panel("change", (by_film.mean("x", np.arange(4.0)), empty), 0.0)
     audit = Audit("trial", "tiny 1.2", (panel,), ("It says so.",), {"films": 4})

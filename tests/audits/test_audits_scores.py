@@ -11,13 +11,13 @@ from audit_films import dim_film, film_arguments, write_films
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
-    Measure,
     StageOne,
     score_films,
 )
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.preprocess import to_grid
+from pneumoseg.statistics.paired import FilmEstimator
 from tiny_bundle import write_tiny_bundle
 
 LABEL = np.array([True, True, False, False])
@@ -26,11 +26,11 @@ PATIENT = np.array(["a", "a", "b", "c"])
 
 
 @pytest.fixture
-def by_film() -> Measure:
-    return Measure(LABEL, PATIENT, seed=0, repeats=200)
+def by_film() -> FilmEstimator:
+    return FilmEstimator(LABEL, PATIENT, seed=0, repeats=200)
 
 
-def test_a_mean_counts_films_positives_and_patients(by_film: Measure) -> None:
+def test_a_mean_counts_films_positives_and_patients(by_film: FilmEstimator) -> None:
     figure = by_film.mean("x", np.array([1.0, 3.0, 5.0, 7.0]), np.array([True, True, True, False]))
     assert figure.value == pytest.approx(3.0)
     assert (figure.n, figure.n_positive, figure.n_patients) == (3, 2, 2)
@@ -38,18 +38,18 @@ def test_a_mean_counts_films_positives_and_patients(by_film: Measure) -> None:
     assert (figure.low, figure.high) == (2.0, 5.0)
 
 
-def test_no_film_gives_a_reason_and_no_value(by_film: Measure) -> None:
+def test_no_film_gives_a_reason_and_no_value(by_film: FilmEstimator) -> None:
     figure = by_film.mean("x", np.zeros(4), np.zeros(4, dtype=np.bool_))
     assert (figure.value, figure.low, figure.n, figure.reason) == (None, None, 0, "no such film")
 
 
-def test_auroc_change_and_telling(by_film: Measure) -> None:
+def test_auroc_change_and_separability(by_film: FilmEstimator) -> None:
     before = np.array([3.0, 1.0, 2.0, 0.0])  # 3 of 4 pairs in order
     after = np.array([3.0, 2.5, 2.0, 0.0])  # all four
     assert by_film.auroc("x", before).value == 0.75
     assert by_film.auroc_change("x", after, before).value == 0.25
-    assert by_film.telling("x", before, before).value == 0.5
-    assert by_film.telling("x", before + 10, before).value == 1.0
+    assert by_film.separability("x", before, before).value == 0.5
+    assert by_film.separability("x", before + 10, before).value == 1.0
 
 
 def brighter(film: LabelledFilm) -> dict[str, np.ndarray]:

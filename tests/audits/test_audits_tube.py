@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from audit_films import dim_film, film_arguments, write_films
 
-from pneumoseg.audits.scores import ORIGINAL, Measure, Scores
+from pneumoseg.audits.scores import ORIGINAL, Scores
 from pneumoseg.audits.tube import (
     TubeAuditSettings,
     drain_panels,
@@ -16,6 +16,7 @@ from pneumoseg.audits.tube import (
     run_tube_audit,
 )
 from pneumoseg.errors import DataError, UsageError
+from pneumoseg.statistics.paired import FilmEstimator
 from tiny_bundle import write_tiny_bundle
 
 
@@ -26,7 +27,7 @@ def test_drains_split_the_films() -> None:
     logit = np.array([9.0, 8.0, 1.0, 3.0, 7.0, 0.0, 2.0, 4.0])
     patient = np.array(list("abcdefgh"))
     scores = Scores(patient, patient, label, {ORIGINAL: logit}, {ORIGINAL: logit / 10})
-    auroc, mean, telling = drain_panels(Measure(label, patient, 0, 50), scores, drain)
+    auroc, mean, telling = drain_panels(FilmEstimator(label, patient, 0, 50), scores, drain)
     values = {figure.name: figure.value for figure in auroc.figures}
     assert values["films with a drain"] == 1.0
     assert values["films without a drain"] == 0.5  # 1 and 3 against 0, 2, 4

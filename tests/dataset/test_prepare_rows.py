@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, Prepared, Record
-from pneumoseg.dataset.prepare.rows import count, deal, warn, write_failures
+from pneumoseg.dataset.prepare.rows import count, rows_with_parts, warn, write_failures
 from pneumoseg.dataset.splits import Fractions
 from pneumoseg.errors import DataError
 
@@ -49,7 +49,7 @@ RECORDS = [
 
 
 def test_rows_are_numbered_in_the_order_of_the_records() -> None:
-    rows = deal([FakeSource("s")], RECORDS, Fractions(), seed=0)
+    rows = rows_with_parts([FakeSource("s")], RECORDS, Fractions(), seed=0)
     assert [(row.row, row.image_id, row.label) for row in rows] == [(0, "a", 1), (1, "b", 0)]
     assert {row.part for row in rows} <= {"train", "calibration", "test"}
 
@@ -57,14 +57,17 @@ def test_rows_are_numbered_in_the_order_of_the_records() -> None:
 def test_a_patient_is_on_one_side_alone_whatever_the_seed() -> None:
     records = [record(f"{k}", f"p{k % 20}", k % 2) for k in range(80)]
     for seed in range(3):
-        rows = deal([FakeSource("s")], records, Fractions(), seed)
+        rows = rows_with_parts([FakeSource("s")], records, Fractions(), seed)
         sides = {(row.patient_id, row.part) for row in rows}
         assert len(sides) == 20
         assert {part for _, part in sides} == {"train", "calibration", "test"}
 
 
 def test_what_is_not_clear_is_excluded() -> None:
-    rows = deal([FakeSource("s", "train", unclear=frozenset({"b"}))], RECORDS, Fractions(), 0)
+    source = FakeSource("s", "train", unclear=frozenset({"b"}))
+    rows = rows_with_parts([source], RECORDS, Fractions(), 0)
+        [FakeSource("s", "train", unclear=frozenset({"b"}))], RECORDS, Fractions(), 0
+    )
     assert [row.part for row in rows] == ["train", "excluded"]
 
 
@@ -76,7 +79,7 @@ def test_a_trained_film_of_an_evaluated_patient_is_excluded() -> None:
         record("c", "q", 0, "more"),
     ]
     sources = [FakeSource("held out", "test"), FakeSource("more", "train")]
-    parts = {row.image_id: row.part for row in deal(sources, records, Fractions(), 0)}
+    parts = {row.image_id: row.part for row in rows_with_parts(sources, records, Fractions(), 0)}
     assert parts == {"a": "test", "b": "excluded", "c": "train"}
 
 
@@ -84,9 +87,9 @@ def test_without_a_single_row_the_first_reasons_are_told() -> None:
     with pytest.raises(
         DataError, match=r"none of the 2 files .*bad\.png: cut short; none\.png: no"
     ):
-        deal([FakeSource("s")], [RECORDS[1], RECORDS[3]], Fractions(), 0)
+        rows_with_parts([FakeSource("s")], [RECORDS[1], RECORDS[3]], Fractions(), 0)
     with pytest.raises(DataError, match="the folders are empty"):
-        deal([FakeSource("s")], [], Fractions(), 0)
+        rows_with_parts([FakeSource("s")], [], Fractions(), 0)
 
 
 def test_failures_are_what_could_not_be_used(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_failures_are_what_could_not_be_used(tmp_path: Path) -> None:
 
 def test_counts_by_source_and_part() -> None:
     source = FakeSource("s", "train", masked=frozenset({"a", "gone"}))
-    rows = deal([source], RECORDS, Fractions(), 0)
+    rows = rows_with_parts([source], RECORDS, Fractions(), 0)
     found = count([source], RECORDS, rows)
     assert found["rows"] == 2
     assert found["sources"]["s"] == {
@@ -119,7 +122,7 @@ def test_a_part_without_a_positive_is_warned_of_where_patients_are_dealt(
 ) -> None:
     for parts, warned in (("train", 2), ("split", 4)):
         source = FakeSource("s", parts, masked=frozenset({"gone"}))
-        counts = count([source], RECORDS, deal([source], RECORDS, Fractions(), 0))
+        counts = count([source], RECORDS, rows_with_parts([source], RECORDS, Fractions(), 0))
         counts["parts"]["calibration"]["positives"] = counts["parts"]["test"]["positives"] = 0
         caplog.clear()
         with caplog.at_level(logging.WARNING):

@@ -8,8 +8,8 @@ from pneumoseg.doctor.findings import (
     ADVICE,
     LEAKS,
     SEVERITIES,
-    Offender,
-    by_gravity,
+    Example,
+    by_severity,
     finding,
     say,
 )
@@ -23,7 +23,7 @@ def test_the_worst_come_first_and_alike_ones_in_the_order_of_the_advice() -> Non
         finding("bad-row", "an error"),
         finding("several-sizes", "made an error", severity="error"),
     ]
-    assert [one.what for one in by_gravity(found)] == [
+    assert [one.what for one in by_severity(found)] == [
         "an error",
         "made an error",
         "a warning",
@@ -34,11 +34,11 @@ def test_the_worst_come_first_and_alike_ones_in_the_order_of_the_advice() -> Non
 
 def test_of_one_code_the_larger_comes_first() -> None:
     found = [finding("bad-row", "few", count=1), finding("bad-row", "many", count=9)]
-    assert [one.what for one in by_gravity(found)] == ["many", "few"]
+    assert [one.what for one in by_severity(found)] == ["many", "few"]
 
 
 def test_examples_are_ten_and_the_count_is_of_all() -> None:
-    listed = [Offender(f"film{k}", "why" if k == 0 else "") for k in range(12)]
+    listed = [Example(f"film{k}", "why" if k == 0 else "") for k in range(12)]
     shown = finding("bad-row", "rows", listed).as_dict()
     assert shown["count"] == 12 and len(shown["examples"]) == 10
     assert shown["examples"][:2] == ["film0 (why)", "film1"]

@@ -50,9 +50,9 @@ def test_a_patient_on_two_sides_is_a_leak_and_an_unknown_one_is_said() -> None:
     ]
     leak, unknown = patient_leaks(cases, ["train", "test"])
     assert leak.code == "patient-on-both-sides" and leak.count == 1
-    assert leak.offenders[0].item == "p" and leak.offenders[0].detail == "1 train, 1 test"
+    assert leak.examples[0].item == "p" and leak.examples[0].detail == "1 train, 1 test"
     assert "2 films in all" in leak.what
-    assert unknown.code == "patient-unknown" and unknown.offenders[0].item == "f"
+    assert unknown.code == "patient-unknown" and unknown.examples[0].item == "f"
 
 
 def test_copies_are_told_once_and_those_across_the_split_again() -> None:
@@ -63,10 +63,10 @@ def test_copies_are_told_once_and_those_across_the_split_again() -> None:
     ]
     near = [Pair(0, 1, 1.0, "same"), Pair(2, 3, 0.0, "alike"), Pair(3, 4, 1.0, "mirrored")]
     exact, alike, crossing = copies(cases, [[0, 1]], near)
-    assert exact.code == "exact-duplicate" and exact.offenders[0].detail == "same as b"
-    assert alike.code == "near-duplicate" and [o.item for o in alike.offenders] == ["c", "d"]
+    assert exact.code == "exact-duplicate" and exact.examples[0].detail == "same as b"
+    assert alike.code == "near-duplicate" and [o.item for o in alike.examples] == ["c", "d"]
     assert crossing.code == "picture-on-both-sides"
-    assert [o.item for o in crossing.offenders] == ["a", "d"]
+    assert [o.item for o in crossing.examples] == ["a", "d"]
 
 
 def test_copies_on_one_side_or_on_none_leak_nothing() -> None:

@@ -44,7 +44,7 @@ def test_a_chance_hit_is_no_rule() -> None:
 def test_matching_ids_give_nothing_and_others_are_listed() -> None:
     assert id_findings(films("a", "b"), ["a", "b"], ["a"], labels_given=True) == []
     found = id_findings(films("a", "b"), ["a", "zz"], [], labels_given=True)
-    assert {f.code: [o.item for o in f.offenders] for f in found} == {
+    assert {f.code: [o.item for o in f.examples] for f in found} == {
         "label-without-image": ["zz"],
         "image-without-label": ["b"],
     }

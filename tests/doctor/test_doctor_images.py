@@ -83,13 +83,13 @@ def test_one_film_that_is_odd_is_named(changes: dict[str, object], code: str) ->
     sound = sound if code not in ("odd-shape", "cropped-field") else []
     (found,) = image_findings([*sound, odd], [])
     assert found.code == code
-    assert [one.item for one in found.offenders] == ["odd"]
+    assert [one.item for one in found.examples] == ["odd"]
 
 
 def test_the_oddest_is_named_first() -> None:
     films = [film("wide", cols=160), film("tall", rows=300), film("wider", cols=250)]
     found = {one.code: one for one in image_findings(films, [])}
-    assert [one.item for one in found["odd-shape"].offenders] == ["tall", "wider", "wide"]
+    assert [one.item for one in found["odd-shape"].examples] == ["tall", "wider", "wide"]
 
 
 def test_an_empty_film_is_not_also_called_turned() -> None:
@@ -105,7 +105,7 @@ def test_files_without_a_film_are_told_by_their_reason() -> None:
     found = {one.code: one for one in image_findings([], unread)}
     assert set(found) == {"unreadable", "lateral-view", "empty-field"}
     assert found["unreadable"].what == "2 files cannot be read (damaged, truncated)"
-    assert [one.detail for one in found["unreadable"].offenders] == ["damaged", "truncated"]
+    assert [one.detail for one in found["unreadable"].examples] == ["damaged", "truncated"]
 
 
 def test_sizes_are_counted_most_frequent_first() -> None:

@@ -73,15 +73,15 @@ def test_masks_at_the_edge_and_beside_the_field(tmp_path: Path) -> None:
     assert masks.images["a"].outside_field == pytest.approx(0.8)
     assert not masks.images["a"].at_edge and masks.images["b"].at_edge
     found = {one.code: one for one in masks.findings}
-    assert found["mask-at-edge"].offenders[0].item == "b"
-    assert found["mask-outside-field"].offenders[0].detail == "80%"
+    assert found["mask-at-edge"].examples[0].item == "b"
+    assert found["mask-outside-field"].examples[0].detail == "80%"
 
 
 def test_a_square_grid_does_not_fit_a_film_that_is_not(tmp_path: Path) -> None:
     films = {"a": film("a", rows=80), "b": film("b", rows=80)}
     masks = measured(tmp_path, "a,500 5", "b,-1", films=films, grid=50)
     (found,) = (one for one in masks.findings if one.code == "mask-grid-mismatch")
-    assert [o.item for o in found.offenders] == ["a"]  # an empty mask fits everywhere
+    assert [o.item for o in found.examples] == ["a"]  # an empty mask fits everywhere
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_table_against_mask() -> None:
     }
     assert table_conflicts(masks, {"a": True, "b": False, "c": True, "z": True}, "label") == []
     (found,) = table_conflicts(masks, {"a": False, "b": False}, "label")
-    assert [(o.item, o.detail) for o in found.offenders] == [("a", "label 0, 2 rows with a mask")]
+    assert [(o.item, o.detail) for o in found.examples] == [("a", "label 0, 2 rows with a mask")]
 
 
 def test_copies_with_two_labels() -> None:
     groups = [[film("a"), film("b")], [film("c"), film("d")]]
     (found,) = picture_conflicts(groups, {"a": True, "b": False, "c": True})
-    assert [o.detail for o in found.offenders] == ["a positive, b negative"]
+    assert [o.detail for o in found.examples] == ["a positive, b negative"]
     assert picture_conflicts(groups, {"a": True, "b": True}) == []

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from noise_films import noise_film
 
-from pneumoseg.doctor.groups import Group, prevalence_findings, wilson
+from pneumoseg.doctor.groups import Group, prevalence_findings
 from pneumoseg.doctor.origin import Film, TraceFigure, out_of_fold_scores, trace_figures
 from pneumoseg.doctor.traces import measure_traces
 from pneumoseg.metrics import auroc
+from pneumoseg.statistics.proportions import wilson
 
 SIDES = ("old", "new")
 

@@ -97,7 +97,7 @@ def ill(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Do
 
 
 def items(report: DoctorReport, code: str) -> list[str]:
-    return [o.item for found in report.findings if found.code == code for o in found.offenders]
+    return [o.item for found in report.findings if found.code == code for o in found.examples]
 
 
 def test_a_clean_set_has_no_finding(clean: Path) -> None:
@@ -165,7 +165,7 @@ def test_nothing_is_found_that_was_not_planted(ill: tuple[Path, DoctorReport]) -
         (o.item, o.detail.split()[2].strip(","), o.detail.split()[-1])
         for found in ill[1].findings
         if found.code == "near-duplicate"
-        for o in found.offenders
+        for o in found.examples
     }
     assert pairs == {("f01", "near01", "same"), ("f02", "mirrored02", "mirrored")}
 
@@ -177,7 +177,7 @@ def test_findings_are_ranked_and_say_what_to_do(ill: tuple[Path, DoctorReport]) 
         record = found.as_dict()
         assert record["advice"]
         assert len(record["examples"]) <= 10
-        assert record["count"] >= len(found.offenders) > 0
+        assert record["count"] >= len(found.examples) > 0
 
 
 def test_files_hold_everything_and_the_picture_comes_from_the_json(
@@ -188,7 +188,7 @@ def test_files_hold_everything_and_the_picture_comes_from_the_json(
     assert facts == json.loads(json.dumps(report.as_dict()))
     with (root / "out" / "doctor.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == sum(len(found.offenders) for found in report.findings)
+    assert len(rows) == sum(len(found.examples) for found in report.findings)
     assert [r["item"] for r in rows if r["code"] == "rotated"] == ["turned"]
     draw_doctor(facts, tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == (root / "out" / "doctor.png").read_bytes()

@@ -13,7 +13,7 @@ from cascade_films import many_films, write_films
 
 from pneumoseg.cli import main
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.metrics import Figure
+from pneumoseg.metrics import Estimate
 from pneumoseg.operating_point.ablation import (
     ALWAYS,
     CASCADE,
@@ -30,7 +30,7 @@ from pneumoseg.operating_point.joint import (
     run_operating_point,
     scored_films,
 )
-from pneumoseg.operating_point.joint_search import Aim, apply_choice, deal, nested_search
+from pneumoseg.operating_point.joint_search import Aim, apply_choice, nested_search, outer_folds
 from pneumoseg.operating_point.outline_tables import outline_tables
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.reading import read
@@ -76,7 +76,7 @@ def test_tables_agree_with_the_cascade_at_the_chosen_point(data: Path, tmp_path:
     settings = OperatingPointSettings(**call(data))  # type: ignore[arg-type]
     cascade = Cascade.load(data / "tiny", threads=1)
     _, films = scored_films(cascade, settings, None)
-    fold = deal(films.label, films.patient, np.random.default_rng(0), 3)
+    fold = outer_folds(films.label, films.patient, np.random.default_rng(0), 3)
     for aim in Aim:
         choice = nested_search(films, fold, aim, settings.constraint).final
         outcome = apply_choice(films, choice)
@@ -176,8 +176,8 @@ def test_ablation_compares_four_ways_on_the_same_folds(data: Path) -> None:
 
 
 def way(name: str, dice: float, alarms: float, share: float) -> WayReport:
-    def figure(what: str, value: float) -> Figure:
-        return Figure(what, value, value - 0.01, value + 0.01, 9, 9, 9, "patient")
+    def figure(what: str, value: float) -> Estimate:
+        return Estimate(what, value, value - 0.01, value + 0.01, 9, 9, 9, "patient")
 
     return WayReport(
         way=name,

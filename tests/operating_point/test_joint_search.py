@@ -16,9 +16,9 @@ from pneumoseg.operating_point.joint_search import (
     Films,
     Space,
     apply_choice,
-    deal,
     gate_threshold,
     nested_search,
+    outer_folds,
 )
 from pneumoseg.operating_point.outline_tables import OutlineTables
 
@@ -74,7 +74,7 @@ def brute_force(films: Films, fold: np.ndarray, aim: Aim) -> tuple[float, float]
 
 def test_the_choice_is_the_best_of_all_by_brute_force() -> None:
     films = drawn_films()
-    fold = deal(films.label, films.patient, np.random.default_rng(0))
+    fold = outer_folds(films.label, films.patient, np.random.default_rng(0))
     constraint = dataclasses.replace(MEASURED, dice_tolerance=0.0, small_kept=0.0)
     for aim in Aim:
         final = nested_search(films, fold, aim, constraint, Space((NO_GATE,))).final
@@ -88,7 +88,7 @@ def test_the_choice_is_the_best_of_all_by_brute_force() -> None:
 def test_an_outer_fold_has_no_say_in_its_own_operating_point() -> None:
     """Spoil everything about one fold's films: the choice that judges them must not move."""
     films = drawn_films()
-    fold = deal(films.label, films.patient, np.random.default_rng(0))
+    fold = outer_folds(films.label, films.patient, np.random.default_rng(0))
     held_out = fold == 2
     spoilt = dataclasses.replace(
         films,
@@ -108,11 +108,11 @@ def test_an_outer_fold_has_no_say_in_its_own_operating_point() -> None:
 
 def test_patients_are_never_parted() -> None:
     films = drawn_films()
-    fold = deal(films.label, films.patient, np.random.default_rng(1))
+    fold = outer_folds(films.label, films.patient, np.random.default_rng(1))
     for name in np.unique(films.patient):
         assert len(set(fold[films.patient == name].tolist())) == 1
     with pytest.raises(DataError, match="30 folds"):
-        deal(films.label, films.patient, np.random.default_rng(1), 30)
+        outer_folds(films.label, films.patient, np.random.default_rng(1), 30)
 
 
 def test_the_gate_meets_the_recall_by_patient() -> None:
@@ -132,11 +132,11 @@ def test_the_gate_meets_the_recall_by_patient() -> None:
 
 def test_a_certificate_needs_patients() -> None:
     films = drawn_films()
-    fold = deal(films.label, films.patient, np.random.default_rng(0))
+    fold = outer_folds(films.label, films.patient, np.random.default_rng(0))
     with pytest.raises(DataError, match=r"16 patients .* 59 are needed"):
         nested_search(films, fold, Aim.CLINICAL, Constraint())
     many = drawn_films(3 * 2 * 80)
-    fold = deal(many.label, many.patient, np.random.default_rng(0))
+    fold = outer_folds(many.label, many.patient, np.random.default_rng(0))
     found = nested_search(many, fold, Aim.CLINICAL, Constraint(), Space((1.0,)))
     ill = np.unique(many.patient[many.label])
     lowest = np.array([many.probability[many.patient == p].min() for p in ill])
@@ -160,7 +160,7 @@ def test_small_lesions_are_kept_for_the_clinical_aim_alone() -> None:
     films = dataclasses.replace(
         films, tables=dataclasses.replace(tables, area=area, overlap=overlap)
     )
-    fold = deal(films.label, films.patient, np.random.default_rng(0))
+    fold = outer_folds(films.label, films.patient, np.random.default_rng(0))
     clinical = nested_search(films, fold, Aim.CLINICAL, MEASURED).final
     leader = nested_search(films, fold, Aim.LEADERBOARD, MEASURED).final
     assert clinical.config.min_pixels == 0
@@ -169,7 +169,7 @@ def test_small_lesions_are_kept_for_the_clinical_aim_alone() -> None:
 
 def test_within_the_tolerance_fewer_false_outlines_win() -> None:
     films = drawn_films()
-    fold = deal(films.label, films.patient, np.random.default_rng(0))
+    fold = outer_folds(films.label, films.patient, np.random.default_rng(0))
     marks = []
     for tolerance in (0.0, 1.0):
         constraint = dataclasses.replace(MEASURED, dice_tolerance=tolerance, small_kept=0.0)

@@ -12,10 +12,10 @@ from scipy import stats
 from benchmark_script import benchmark
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.statistics.certified import certify_recall, judge_recall, just_below
+from pneumoseg.statistics.proportions import clopper_pearson_lower
 from pneumoseg.statistics.recall_bounds import (
     allowed_misses,
     fewest_positives,
-    recall_lower_bound,
 )
 
 simulation = benchmark("certified_recall")
@@ -25,28 +25,28 @@ simulation = benchmark("certified_recall")
 def test_fewest_positives_for_95_percent(misses: int, fewest: int) -> None:
     """0.95**59 = 0.0485 but 0.95**58 = 0.0511: the well-known 59, and its neighbours."""
     assert fewest_positives(misses) == fewest
-    assert recall_lower_bound(fewest - misses, fewest) >= 0.95
-    assert recall_lower_bound(fewest - 1 - misses, fewest - 1) < 0.95
+    assert clopper_pearson_lower(fewest - misses, fewest) >= 0.95
+    assert clopper_pearson_lower(fewest - 1 - misses, fewest - 1) < 0.95
 
 
 @pytest.mark.parametrize(("n", "misses"), [(59, 0), (160, 3), (534, 18)])
 def test_pairs_that_certify_95_percent(n: int, misses: int) -> None:
     assert allowed_misses(n) == misses
-    assert recall_lower_bound(n - misses, n) >= 0.95
-    assert recall_lower_bound(n - misses - 1, n) < 0.95
+    assert clopper_pearson_lower(n - misses, n) >= 0.95
+    assert clopper_pearson_lower(n - misses - 1, n) < 0.95
 
 
 def test_bound_by_hand() -> None:
     """Without a miss the bound is 0.05 ** (1 / n); nothing found bounds nothing."""
-    assert recall_lower_bound(10, 10) == pytest.approx(0.05**0.1)
-    assert recall_lower_bound(0, 10) == 0.0
+    assert clopper_pearson_lower(10, 10) == pytest.approx(0.05**0.1)
+    assert clopper_pearson_lower(0, 10) == 0.0
     with pytest.raises(ValueError, match="11 of 10"):
-        recall_lower_bound(11, 10)
+        clopper_pearson_lower(11, 10)
 
 
 def test_bound_agrees_with_scipy_s_exact_interval() -> None:
     two_sided = stats.binomtest(53, 58).proportion_ci(0.9, method="exact")
-    assert recall_lower_bound(53, 58) == pytest.approx(two_sided.low, abs=1e-9)
+    assert clopper_pearson_lower(53, 58) == pytest.approx(two_sided.low, abs=1e-9)
 
 
 def test_allowed_misses_is_the_largest() -> None:

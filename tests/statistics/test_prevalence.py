@@ -10,17 +10,11 @@ import pytest
 from scipy import special, stats
 
 from pneumoseg.bundle import Bundle, CardFigure
-from pneumoseg.calibration import Calibration
+from pneumoseg.calibration import Calibration, moved_probability, prior_shift, remapped
 from pneumoseg.errors import BundleError, DataError, UsageError
 from pneumoseg.operating_point.retarget import RetargetSettings, retarget_rows, run_retarget
 from pneumoseg.settings import PipelineConfig
-from pneumoseg.statistics.prevalence import (
-    Rate,
-    moved_probability,
-    predictive_values,
-    prior_shift,
-    remapped,
-)
+from pneumoseg.statistics.prevalence import Rate, predictive_values
 from tiny_bundle import write_tiny_bundle
 
 ISOTONIC = Calibration("isotonic", knots_logit=(-1.0, 0.0, 2.0), knots_probability=(0.0, 0.5, 0.9))

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from sklearn import metrics as peers
 
-from pneumoseg.calibration import brier_score, expected_calibration_error
 from pneumoseg.statistics import weighted
 
 RNG = np.random.default_rng(11)
 LABEL = RNG.random(200) < 0.25
 SCORE = np.round(np.clip(RNG.normal(0.3 + 0.25 * LABEL, 0.2), 0, 1), 2)  # many ties
 WEIGHTS = RNG.integers(0, 4, size=(6, 200)).astype(float)
-SAID = SCORE >= 0.4
+PREDICTED = SCORE >= 0.4
 
 
 def _with_weights(peer, *arguments, **options) -> list[float]:
@@ -30,16 +29,16 @@ def test_auroc_and_average_precision_are_scikit_learns() -> None:
 
 def test_decisions_are_scikit_learns() -> None:
     for statistic, peer in (
-        (weighted.mean_over(SAID, LABEL), peers.recall_score),
-        (weighted.mean_over(LABEL, SAID), peers.precision_score),
-        (weighted.mean_over(~SAID, ~LABEL), partial(peers.recall_score, pos_label=0)),
-        (weighted.mean_over(~LABEL, ~SAID), partial(peers.precision_score, pos_label=0)),
-        (weighted.f_beta(SAID, LABEL, 2.0), partial(peers.fbeta_score, beta=2.0)),
+        (weighted.mean_over(PREDICTED, LABEL), peers.recall_score),
+        (weighted.mean_over(LABEL, PREDICTED), peers.precision_score),
+        (weighted.mean_over(~PREDICTED, ~LABEL), partial(peers.recall_score, pos_label=0)),
+        (weighted.mean_over(~LABEL, ~PREDICTED), partial(peers.precision_score, pos_label=0)),
+        (weighted.f_beta(PREDICTED, LABEL, 2.0), partial(peers.fbeta_score, beta=2.0)),
     ):
-        assert statistic(WEIGHTS) == pytest.approx(_with_weights(peer, LABEL, SAID))
-    counted = peers.confusion_matrix(LABEL, SAID)
-    ours = [[(~LABEL & ~SAID).sum(), (~LABEL & SAID).sum()],
-            [(LABEL & ~SAID).sum(), (LABEL & SAID).sum()]]  # fmt: skip
+        assert statistic(WEIGHTS) == pytest.approx(_with_weights(peer, LABEL, PREDICTED))
+    counted = peers.confusion_matrix(LABEL, PREDICTED)
+    ours = [[(~LABEL & ~PREDICTED).sum(), (~LABEL & PREDICTED).sum()],
+            [(LABEL & ~PREDICTED).sum(), (LABEL & PREDICTED).sum()]]  # fmt: skip
     assert counted.tolist() == np.array(ours).tolist()
 
 
@@ -47,16 +46,26 @@ def test_brier_and_calibration_error() -> None:
     everything = np.ones_like(LABEL)
     brier = weighted.mean_over((SCORE - LABEL) ** 2, everything)
     assert brier(WEIGHTS) == pytest.approx(_with_weights(peers.brier_score_loss, LABEL, SCORE))
-    ones = np.ones((1, 200))
-    assert brier(ones)[0] == pytest.approx(brier_score(SCORE, LABEL))
     error = weighted.expected_calibration_error(SCORE, LABEL, 15)
-    assert error(ones)[0] == pytest.approx(expected_calibration_error(SCORE, LABEL))
     # Drawn films count as often as drawn.
-    times = WEIGHTS[0].astype(int)
-    drawn = np.repeat(np.arange(200), times)
-    assert error(WEIGHTS)[0] == pytest.approx(
-        expected_calibration_error(SCORE[drawn], LABEL[drawn])
-    )
+    drawn = np.repeat(np.arange(200), WEIGHTS[0].astype(int))
+    place = np.digitize(SCORE[drawn], np.arange(1, 15) / 15)
+    gaps = [
+        (place == k).mean() * abs(SCORE[drawn][place == k].mean() - LABEL[drawn][place == k].mean())
+        for k in np.unique(place)
+    ]
+    assert error(WEIGHTS)[0] == pytest.approx(sum(gaps))
+
+
+def test_calibration_error_by_hand() -> None:
+    """Bins of a half: (0.1, 0.3 | one positive) and (0.8 | positive); 1.0 is in the last."""
+    probabilities, labels = np.array([0.1, 0.3, 0.8]), np.array([False, True, True])
+    brier = weighted.mean_over((probabilities - labels) ** 2, np.ones(3, dtype=bool))
+    assert weighted.once(brier, 3) == pytest.approx((0.01 + 0.49 + 0.04) / 3)
+    # |0.2 - 0.5| twice, |0.8 - 1| once
+    error = weighted.expected_calibration_error(probabilities, labels, 2)
+    assert weighted.once(error, 3) == pytest.approx(0.8 / 3)
+    assert weighted.bin_of(np.array([0.0, 0.49, 0.5, 1.0]), 2).tolist() == [0, 0, 1, 1]
 
 
 def test_by_hand_with_a_tie() -> None:

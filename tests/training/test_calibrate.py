@@ -34,7 +34,8 @@ from pneumoseg.training.calibrate import Calibrated, CalibrateSettings, calibrat
 from pneumoseg.training.initialise import build_classifier
 from pneumoseg.training.loop import Progress, train
 from pneumoseg.training.recipes import ClassifierRecipe, Schedule, SegmenterRecipe
-from pneumoseg.training.tasks import NORMALISATION, ClassifierTask, SegmenterTask
+from pneumoseg.training.tasks import ClassifierTask, SegmenterTask
+from pneumoseg.training.validation import NORMALISATION
 
 SIDE = 128
 COUNT = 24

@@ -15,7 +15,7 @@ def _volume(
     probability: list[float],
     positive: list[int],
     dice: float,
-    said_ml: float | None,
+    predicted_ml: float | None,
     true_ml: float | None,
     clear: list[int] | None = None,
 ) -> MeasuredVolume:
@@ -29,27 +29,27 @@ def _volume(
         positive=np.array(positive, dtype=np.bool_),
         clear=np.array(clear if clear is not None else [1] * len(positive), dtype=np.bool_),
         dice=dice,
-        is_outlined=bool(said_ml),
+        is_outlined=bool(predicted_ml),
         has_air=any(positive),
-        said_ml=said_ml,
+        predicted_ml=predicted_ml,
         true_ml=true_ml,
     )
 
 
 VOLUMES = (
     _volume(
-        "a", "A", probability=[0.9, 0.8, 0.2], positive=[1, 1, 0], dice=0.8, said_ml=90,
+        "a", "A", probability=[0.9, 0.8, 0.2], positive=[1, 1, 0], dice=0.8, predicted_ml=90,
         true_ml=100, clear=[1, 1, 1],
     ),
     _volume(
-        "b", "A", probability=[0.3, 0.6, 0.1], positive=[1, 0, 0], dice=0.0, said_ml=0,
+        "b", "A", probability=[0.3, 0.6, 0.1], positive=[1, 0, 0], dice=0.0, predicted_ml=0,
         true_ml=20, clear=[1, 0, 1],
     ),
     _volume(
-        "c", "B", probability=[0.7, 0.6], positive=[1, 1], dice=0.6, said_ml=70, true_ml=40
+        "c", "B", probability=[0.7, 0.6], positive=[1, 1], dice=0.6, predicted_ml=70, true_ml=40
     ),
-    _volume("d", "B", probability=[0.1, 0.5], positive=[0, 0], dice=0.0, said_ml=4, true_ml=0),
-    _volume("e", "C", probability=[0.1], positive=[0], dice=1.0, said_ml=0, true_ml=0),
+    _volume("d", "B", probability=[0.1, 0.5], positive=[0, 0], dice=0.0, predicted_ml=4, true_ml=0),
+    _volume("e", "C", probability=[0.1], positive=[0], dice=1.0, predicted_ml=0, true_ml=0),
 )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def test_figures_of_volumes() -> None:
         "mean error in mL (made)": (0.0, 3),
         "mean absolute error in mL (made)": (20.0, 3),
         "mean mL outlined without pneumothorax (made)": (2.0, 2),
-        # said 90, 0, 70 and true 100, 20, 40, about their means: 9800/3, 13400/3, 10400/3
+        # predicted 90, 0, 70 and true 100, 20, 40, about their means: 9800/3, 13400/3, 10400/3
         "correlation of mL (made)": (9800 / np.sqrt(13400 * 10400), 3),
     }
     for name, (value, n) in expected.items():
@@ -100,7 +100,7 @@ def test_volumes_of_one_anatomy_are_resampled_themselves() -> None:
 
 def test_pictures_have_no_volume_figures() -> None:
     pictures = tuple(
-        _volume(str(k), str(k), probability=[k / 4], positive=[k % 2], dice=0.5, said_ml=None,
+        _volume(str(k), str(k), probability=[k / 4], positive=[k % 2], dice=0.5, predicted_ml=None,
                 true_ml=None)
         for k in range(4)
     )  # fmt: skip

@@ -16,22 +16,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.audits.page import CHANCE, Audit, Panel, said
+from pneumoseg.audits.page import CHANCE, Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
-    Measure,
     Progress,
     Scores,
     StageOne,
     film_pixels,
-    measure,
     score_films,
 )
 from pneumoseg.errors import UsageError, at_least
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
-from pneumoseg.metrics import Figure
+from pneumoseg.metrics import Estimate
 from pneumoseg.preprocess import to_grid
+from pneumoseg.statistics.paired import FilmEstimator
 from pneumoseg.study import Image
 
 AUDIT = "history"
@@ -68,7 +67,7 @@ def run_history_audit(settings: HistoryAuditSettings, on_progress: Progress | No
     stage_one = StageOne.load(settings.bundle, settings.threads)
     histories = _Histories(settings)
     scores = score_films(read_labelled_films(settings), stage_one, histories, on_progress)
-    by_film = measure(scores, settings.seed, settings.repeats)
+    by_film = scores.estimator(settings.seed, settings.repeats)
     changed = [name for name in scores.logit if name != ORIGINAL]
     panels = (
         Panel(
@@ -92,7 +91,7 @@ def run_history_audit(settings: HistoryAuditSettings, on_progress: Progress | No
         Panel(
             "AUROC of telling changed from unchanged films by the classifier",
             tuple(
-                by_film.telling(name, scores.logit[name], scores.logit[ORIGINAL])
+                by_film.separability(name, scores.logit[name], scores.logit[ORIGINAL])
                 for name in changed
             ),
             CHANCE,
@@ -198,22 +197,24 @@ def _on_grid(image: Image, pixels: Pixels) -> Pixels:
     return grid
 
 
-def _logit_changes(by_film: Measure, scores: Scores, changed: list[str]) -> tuple[Figure, ...]:
+def _logit_changes(
+    by_film: FilmEstimator, scores: Scores, changed: list[str]
+) -> tuple[Estimate, ...]:
     return tuple(
         by_film.mean(name, scores.logit[name] - scores.logit[ORIGINAL]) for name in changed
     )
 
 
 def _extra_pass_panels(
-    settings: HistoryAuditSettings, by_film: Measure, scores: Scores, histories: _Histories
+    settings: HistoryAuditSettings, by_film: FilmEstimator, scores: Scores, histories: _Histories
 ) -> tuple[Panel, ...]:
     """The extra pass against the same film resized alike without it: only the pass differs."""
     control = back_and_forth(settings.pass_side)
     names = [extra_pass(quality, settings.pass_side) for quality in settings.qualities]
     traces = {name: np.array(values) for name, values in histories.trace.items()}
     shift = tuple(by_film.mean(name, scores.change(name, control)) for name in names)
-    telling = tuple(
-        by_film.telling(name, scores.logit[name], scores.logit[control]) for name in names
+    separability = tuple(
+        by_film.separability(name, scores.logit[name], scores.logit[control]) for name in names
     )
     rising = tuple(
         by_film.mean(name, np.where(d == 0, 0.5, (d > 0).astype(np.float64)))
@@ -221,12 +222,12 @@ def _extra_pass_panels(
         for d in [scores.logit[name] - scores.logit[control]]
     )
     visible = tuple(
-        by_film.telling(name, traces[f"{quality} with"], traces[f"{quality} without"])
+        by_film.separability(name, traces[f"{quality} with"], traces[f"{quality} without"])
         for quality, name in zip(settings.qualities, names, strict=True)
     )
     return (
         Panel(f"extra pass against «{control}»: change of probability, mean", shift, 0.0),
-        Panel("AUROC of telling films with the extra pass by the classifier", telling, CHANCE),
+        Panel("AUROC of telling films with the extra pass by the classifier", separability, CHANCE),
         Panel("share of films whose logit rises with the extra pass", rising, CHANCE),
         Panel("positive control: AUROC of telling them by a trace in the pixels", visible, CHANCE),
     )
@@ -236,31 +237,33 @@ def _sentences(
     settings: HistoryAuditSettings, panels: tuple[Panel, ...], stage_one: StageOne
 ) -> tuple[str, ...]:
     """What the figures say; one sentence of verdict per quality of the extra pass."""
-    shift, telling, _, visible = panels[-4:]
+    shift, separability, _, visible = panels[-4:]
     lines = [
         f"Films are resized to the network's {stage_one.network.size} pixels before it sees them."
     ]
-    for moved, told, seen in zip(shift.figures, telling.figures, visible.figures, strict=True):
+    for moved, apart, seen in zip(
+        shift.figures, separability.figures, visible.figures, strict=True
+    ):
         lines.append(
-            f"{told.name}: the extra pass changes the probability by {said(moved)}; by the "
+            f"{apart.name}: the extra pass changes the probability by {moved.with_n()}; by the "
             f"classifier's answer films with it are told from the same films without it with an "
-            f"AUROC of {said(told)}: {_verdict(told)}. A trace in the pixels tells them with "
-            f"{said(seen)}."
+            f"AUROC of {apart.with_n()}: {_verdict(apart)}. A trace in the pixels tells them with "
+            f"{seen.with_n()}."
         )
     return tuple(lines)
 
 
-def _verdict(told: Figure) -> str:
-    if told.low is None or told.high is None:
+def _verdict(area: Estimate) -> str:
+    if area.low is None or area.high is None:
         return "nothing can be said"
-    within = max(CHANCE - told.low, told.high - CHANCE) <= EQUIVALENCE
-    if within and told.low <= CHANCE <= told.high:
+    within = max(CHANCE - area.low, area.high - CHANCE) <= EQUIVALENCE
+    if within and area.low <= CHANCE <= area.high:
         return f"it does not read the pass (the interval lies within 0.5 ± {EQUIVALENCE})"
     if within:
         return (
             "it answers to the pass, but too little to tell films by it (the interval lies "
             f"within 0.5 ± {EQUIVALENCE})"
         )
-    if told.low <= CHANCE <= told.high:
+    if area.low <= CHANCE <= area.high:
         return "no sign that it reads the pass, but these films do not rule it out"
     return "it reads the pass"

@@ -15,21 +15,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.audits.page import Audit, Panel, said
+from pneumoseg.audits.page import Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
-    Films,
-    Measure,
     Progress,
     Scores,
     StageOne,
-    measure,
     score_films,
 )
 from pneumoseg.errors import DataError, UsageError, at_least
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
+from pneumoseg.statistics.paired import FilmEstimator
 from pneumoseg.storage.result import write_csv, writing_results
 
 AUDIT = "labels"
@@ -131,16 +129,16 @@ def read_source(source: LabelSource) -> dict[str, bool]:
     for line, (name, cell) in read_columns(source.path, ("image_id", source.column)):
         image_id = strip_image_suffix(name)
         try:
-            said_of_it = source.says(cell)
+            vote = source.says(cell)
         except ValueError as error:
             raise DataError(
                 f"{source.path}, line {line}: expected a number in {source.column}, got {cell!r}"
             ) from error
-        if said_of_it is None:
+        if vote is None:
             continue
         if image_id in labels:
             raise DataError(f"{source.path}, line {line}: image {image_id} is listed twice")
-        labels[image_id] = said_of_it
+        labels[image_id] = vote
     return labels
 
 
@@ -160,12 +158,12 @@ def run_labels_audit(
         sources[source.name] = read_source(source)
     stage_one = StageOne.load(settings.bundle, settings.threads)
     scores = score_films(read_labelled_films(settings), stage_one, _no_change, on_progress)
-    said_by = {name: _align(name, labels, scores) for name, labels in sources.items()}
-    said_by[MODEL] = (_as_many_positives(scores), np.ones_like(scores.label))
-    by_film = measure(scores, settings.seed, settings.repeats)
-    panels = _panels(by_film, said_by)
-    rows = rank(scores, {name: said_by[name] for name in sources})[: settings.longest_list]
-    counts = {name: _counts(scores.label, *votes) for name, votes in said_by.items()}
+    votes_by = {name: _align(name, labels, scores) for name, labels in sources.items()}
+    votes_by[MODEL] = (_as_many_positives(scores), np.ones_like(scores.label))
+    by_film = scores.estimator(settings.seed, settings.repeats)
+    panels = _panels(by_film, votes_by)
+    rows = rank(scores, {name: votes_by[name] for name in sources})[: settings.longest_list]
+    counts = {name: _counts(scores.label, *votes) for name, votes in votes_by.items()}
     facts = {
         "films": int(scores.label.size),
         "counts": counts,
@@ -227,18 +225,18 @@ def rank(scores: Scores, others: Mapping[str, Votes]) -> tuple[RereadRow, ...]:
 def _reason(film: int, scores: Scores, others: Mapping[str, Votes]) -> str:
     label = bool(scores.label[film])
     word = {True: "pneumothorax", False: "none"}
-    told = [f"the label says {word[label]}"]
+    reasons = [f"the label says {word[label]}"]
     for name, (votes, known) in others.items():
         if known[film]:
-            told.append(f"{name} says {word[bool(votes[film])]}")
-    told.append(f"the classifier's probability is {scores.probability[ORIGINAL][film]:.3f}")
+            reasons.append(f"{name} says {word[bool(votes[film])]}")
+    reasons.append(f"the classifier's probability is {scores.probability[ORIGINAL][film]:.3f}")
     logit, same = scores.logit[ORIGINAL], scores.label == label
     beyond = same & ((logit < logit[film]) if label else (logit > logit[film]))
-    told.append(
+    reasons.append(
         f"{'lower' if label else 'higher'} in {int(beyond.sum())} of the other "
         f"{int(same.sum()) - 1} films with that label"
     )
-    return "; ".join(told)
+    return "; ".join(reasons)
 
 
 def _no_change(_film: LabelledFilm) -> Mapping[str, NDArray[np.uint8]]:
@@ -291,21 +289,21 @@ def _counts(
     }
 
 
-def _panels(by_film: Measure, said_by: Mapping[str, Votes]) -> tuple[Panel, ...]:
+def _panels(by_film: FilmEstimator, votes_by: Mapping[str, Votes]) -> tuple[Panel, ...]:
     label = by_film.label
 
-    def agreement(votes: NDArray[np.bool_]) -> Callable[[Films], float | None]:
+    def agreement(votes: NDArray[np.bool_]) -> Callable[[NDArray[np.int64]], float | None]:
         return lambda films: kappa(label[films], votes[films])
 
     disagreement = {
-        name: (label != votes).astype(np.float64) for name, (votes, _) in said_by.items()
+        name: (label != votes).astype(np.float64) for name, (votes, _) in votes_by.items()
     }
     return (
         Panel(
             "Cohen's kappa with the labels",
             tuple(
-                by_film.figure(name, agreement(votes), known, "one class only")
-                for name, (votes, known) in said_by.items()
+                by_film.by_index(name, agreement(votes), known, "one class only")
+                for name, (votes, known) in votes_by.items()
             ),
             0.0,
         ),
@@ -313,7 +311,7 @@ def _panels(by_film: Measure, said_by: Mapping[str, Votes]) -> tuple[Panel, ...]
             "share of films on which it disagrees",
             tuple(
                 by_film.mean(f"{name}, {kind}", disagreement[name], known & over)
-                for name, (_, known) in said_by.items()
+                for name, (_, known) in votes_by.items()
                 for kind, over in (("label positive", label), ("label negative", ~label))
             ),
         ),
@@ -327,7 +325,7 @@ def _sentences(
     for figure in panels[0].figures:
         count = counts[figure.name]
         lines.append(
-            f"{figure.name}: kappa {said(figure)}; {count['only_label_positive']} films are "
+            f"{figure.name}: kappa {figure.with_n()}; {count['only_label_positive']} films are "
             f"positive by the label alone, {count['only_source_positive']} by it alone."
         )
     lines.append(

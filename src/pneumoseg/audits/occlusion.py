@@ -25,20 +25,19 @@ from pneumoseg.audits.occlusion_regions import (
     lung_fields,
     places_elsewhere,
 )
-from pneumoseg.audits.page import CHANCE, Audit, Panel, said
+from pneumoseg.audits.page import CHANCE, Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
-    Measure,
     Progress,
     Scores,
     StageOne,
-    measure,
     score_films,
 )
 from pneumoseg.errors import UsageError, at_least
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.preprocess import mask_to_grid, to_grid
+from pneumoseg.statistics.paired import FilmEstimator
 
 AUDIT = "occlusion"
 CORNERS, TEXT = "corners covered", "bright text covered"
@@ -77,7 +76,7 @@ def run_occlusion_audit(
     stage_one = StageOne.load(settings.bundle, settings.threads)
     covers = _Covers(settings)
     scores = score_films(read_labelled_films(settings), stage_one, covers, on_progress)
-    by_film = measure(scores, settings.seed, settings.repeats)
+    by_film = scores.estimator(settings.seed, settings.repeats)
     panels = (
         *_border_panels(settings, by_film, scores, np.array(covers.with_text)),
         *_region_panels(settings, by_film, scores, np.array(covers.with_region)),
@@ -145,7 +144,7 @@ def _only_border_name(width: float) -> str:
 
 
 def _border_panels(
-    settings: OcclusionAuditSettings, by_film: Measure, scores: Scores, text: Region
+    settings: OcclusionAuditSettings, by_film: FilmEstimator, scores: Scores, text: Region
 ) -> tuple[Panel, ...]:
     covered = [*map(_border_name, settings.widths), CORNERS, TEXT]
     left = [_only_border_name(width) for width in settings.widths]
@@ -175,7 +174,7 @@ def _border_panels(
 
 
 def _region_panels(
-    settings: OcclusionAuditSettings, by_film: Measure, scores: Scores, usable: Region
+    settings: OcclusionAuditSettings, by_film: FilmEstimator, scores: Scores, usable: Region
 ) -> tuple[Panel, ...]:
     """Positive films with a free place: what covering the truth costs, and as much elsewhere."""
     over = scores.label & usable
@@ -203,13 +202,13 @@ def _sentences(panels: tuple[Panel, ...]) -> tuple[str, ...]:
     change, only, gaps = panels[1], panels[2], panels[5]
     lines = []
     for figure in change.figures:
-        lines.append(f"{figure.name}: AUROC changes by {said(figure)}.")
+        lines.append(f"{figure.name}: AUROC changes by {figure.with_n()}.")
     for figure in only.figures:
         known = figure.low is not None and figure.low > CHANCE
         verdict = "what lies there tells something" if known else "nothing shown to be told by it"
-        lines.append(f"{figure.name}: AUROC {said(figure)}; {verdict}.")
+        lines.append(f"{figure.name}: AUROC {figure.with_n()}; {verdict}.")
     for figure in gaps.figures:
         looks = figure.low is not None and figure.low > 0
         verdict = "it looks where the disease is" if looks else "not shown to look there"
-        lines.append(f"Covering the true region costs {figure.name} {said(figure)}: {verdict}.")
+        lines.append(f"Covering the true region costs {figure.name} {figure.with_n()}: {verdict}.")
     return tuple(lines)

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pneumoseg.metrics import CONFIDENCE, Figure
 from pneumoseg.plots import ACCENT, FAINT, INK, new_sheet, save_png
+from pneumoseg.statistics.estimate import CELLS, Estimate
+from pneumoseg.statistics.resampling import CONFIDENCE
 from pneumoseg.storage.result import write_result
 
 CHANCE = 0.5
@@ -31,7 +32,7 @@ class Panel:
     """
 
     title: str
-    figures: tuple[Figure, ...]
+    figures: tuple[Estimate, ...]
     neutral: float | None = None
 
 
@@ -104,21 +105,22 @@ def draw_audit(report: Mapping[str, Any], path: Path) -> None:
 
 
 def _draw_panel(axes: Any, panel: Mapping[str, Any]) -> None:
-    figures = panel["figures"]
+    figures = [Estimate.of_record(record) for record in panel["figures"]]
     axes.set_title(panel["title"], fontsize=10, color=INK, loc="left")
     if panel["neutral"] is not None:
         axes.axvline(panel["neutral"], color=FAINT, linewidth=1, linestyle="--", zorder=0)
     for row, figure in enumerate(figures):
-        if figure["value"] is None:
+        if figure.value is None:
             continue
-        if figure["low"] is not None:
-            axes.plot([figure["low"], figure["high"]], [row, row], color=ACCENT, linewidth=2)
-        axes.plot([figure["value"]], [row], "o", color=ACCENT, markersize=5)
-    names = [figure["name"] for figure in figures]
+        if figure.low is not None:
+            axes.plot([figure.low, figure.high], [row, row], color=ACCENT, linewidth=2)
+        axes.plot([figure.value], [row], "o", color=ACCENT, markersize=5)
+    names = [figure.name for figure in figures]
     axes.set_yticks(range(len(names)), names, fontsize=8, color=INK)
     axes.set_ylim(len(names) - 0.5, -0.5)
     right = axes.secondary_yaxis("right")
-    right.set_yticks(range(len(names)), [_told(figure) for figure in figures], fontsize=8)
+    words = [f"{figure.in_words()}; {figure.counts_in_words()}" for figure in figures]
+    right.set_yticks(range(len(names)), words, fontsize=8)
     right.tick_params(length=0)
     axes.tick_params(axis="x", labelsize=8)
     for side in ("top", "right"):
@@ -126,38 +128,9 @@ def _draw_panel(axes: Any, panel: Mapping[str, Any]) -> None:
     right.spines["right"].set_visible(False)
 
 
-def _told(figure: Mapping[str, Any]) -> str:
-    count = f"n {figure['n']}, {figure['n_positive']} positive"
-    if figure["value"] is None:
-        return f"{figure['reason']}; {count}"
-    return f"{interval_text(figure['value'], figure['low'], figure['high'])}; {count}"
-
-
-def interval_text(value: float | None, low: float | None, high: float | None) -> str:
-    """A value with its interval in words: ``0.837 (0.775 to 0.891)``."""
-    if value is None:
-        return "not defined"
-    if low is None or high is None:
-        return f"{value:.3f} (no interval)"
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-
-def said(figure: Figure) -> str:
-    """A figure in a sentence: value, interval, n."""
-    return f"{interval_text(figure.value, figure.low, figure.high)}, n = {figure.n}"
-
-
 def audit_rows(audit: Audit) -> list[tuple[str, ...]]:
     """All figures as text cells, a header first."""
-    rows: list[tuple[str, ...]] = [
-        ("what", "variant", "value", "95 % interval", "n", "positive", "patients")
-    ]
+    rows: list[tuple[str, ...]] = [("what", "variant", *CELLS)]
     for panel in audit.panels:
-        for figure in panel.figures:
-            value = figure.reason if figure.value is None else f"{figure.value:.3f}"
-            unknown = figure.low is None or figure.high is None
-            interval = "-" if unknown else f"{figure.low:.3f} to {figure.high:.3f}"
-            patients = "unknown" if figure.n_patients is None else str(figure.n_patients)
-            counts = (str(figure.n), str(figure.n_positive), patients)
-            rows.append((panel.title, figure.name, value, interval, *counts))
+        rows += [(panel.title, figure.name, *figure.cells()) for figure in panel.figures]
     return rows

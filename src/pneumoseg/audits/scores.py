@@ -1,8 +1,7 @@
-"""Stage one on films and on changed copies of them, and the paired figures that follow.
+"""Stage one on films and on changed copies of them.
 
-An audit changes something that is no disease (a tube, a border, a file's history), asks the
-classifier again, and compares film by film. Pairing takes the differences between films out of the
-comparison, so that a few hundred films show a change of a hundredth.
+An audit changes something that is no disease (a tube, a border, a file's history), runs the
+classifier again, and compares film by film (:mod:`pneumoseg.statistics.paired`).
 """
 
 from __future__ import annotations
@@ -14,21 +13,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pneumoseg import metrics
 from pneumoseg.bundle import Bundle, load_bundle
 from pneumoseg.errors import DataError, at_least
 from pneumoseg.evaluation.labelled_films import FilmSet, LabelledFilm
-from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure, bootstrap_by_patient
+from pneumoseg.metrics import BOOTSTRAP_REPEATS
 from pneumoseg.preprocess import to_grid
 from pneumoseg.runtime import Network, load_network
 from pneumoseg.runtime.grids import run_on_grids
+from pneumoseg.statistics.paired import FilmEstimator
 from pneumoseg.study import Image, Modality
 
 ORIGINAL = "as it is"
 """Name of the unchanged film among its variants."""
 LARGEST_BATCH = 16
 
-Films = NDArray[np.int64]
 Variants = Callable[[LabelledFilm], Mapping[str, NDArray[np.uint8]]]
 """From a film to changed copies of it on the 512×512 grid, the same names for every film."""
 Progress = Callable[[int], None]
@@ -107,7 +105,7 @@ class StageOne:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What stage one said of each film and of each changed copy of it.
+    """What stage one predicts of each film and of each changed copy of it.
 
     Attributes:
         image_id: (n,) names.
@@ -122,6 +120,10 @@ class Scores:
     label: NDArray[np.bool_]
     logit: Mapping[str, NDArray[np.float64]]
     probability: Mapping[str, NDArray[np.float64]]
+
+    def estimator(self, seed: int, repeats: int) -> FilmEstimator:
+        """Makes estimates of these films."""
+        return FilmEstimator(self.label, self.patient, seed, repeats)
 
     def change(self, variant: str, before: str = ORIGINAL) -> NDArray[np.float64]:
         """Change of probability of each film, (n,)."""
@@ -143,17 +145,17 @@ def score_films(
         on_progress: called after each film.
 
     Raises:
-        DataError: the films are of one class, so that nothing can be told apart.
+        DataError: the films are of one class, so that nothing can be separated.
     """
     names: list[tuple[str, str, bool]] = []
     logits: dict[str, list[float]] = {}
     for film in films:
         copies = {ORIGINAL: to_grid(film.image)[0], **variants(film)}
-        # a change that leaves this film as it is need not be asked about again
+        # a change that leaves this film as it is need not be run again
         different = {grid.tobytes(): grid for grid in copies.values()}
-        said = dict(zip(different, stage_one.logits(list(different.values())), strict=True))
+        logit_of = dict(zip(different, stage_one.logits(list(different.values())), strict=True))
         for variant, grid in copies.items():
-            logits.setdefault(variant, []).append(float(said[grid.tobytes()]))
+            logits.setdefault(variant, []).append(float(logit_of[grid.tobytes()]))
         names.append((film.image_id, film.patient_id, film.label))
         if on_progress is not None:
             on_progress(len(names))
@@ -176,104 +178,3 @@ def score_films(
 def film_pixels(image: Image) -> NDArray[np.uint8]:
     """A film's own pixels in 8 bits (rows, cols): what is written into an image file."""
     return np.asarray(np.rint(image.pixels * np.float32(255.0)), dtype=np.uint8)
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Makes figures of films: value, bootstrap interval by patient, and what they count.
-
-    Attributes:
-        label: bool (n,), whether each film is positive.
-        patient: (n,), whose films are resampled together.
-        seed: of the resamples, the same for every figure.
-        repeats: number of resamples.
-    """
-
-    label: NDArray[np.bool_]
-    patient: NDArray[np.str_]
-    seed: int
-    repeats: int
-
-    def figure(
-        self,
-        name: str,
-        statistic: Callable[[Films], float | None],
-        over: NDArray[np.bool_] | None = None,
-        reason: str = "no such film",
-    ) -> Figure:
-        """One figure over the films of ``over`` (all when None).
-
-        Args:
-            name: what it is called.
-            statistic: the figure as a function of film indices, repeats allowed.
-            over: bool (n,): the films it is taken over, and those that are resampled.
-            reason: why it may be undefined.
-        """
-        chosen = np.arange(self.label.size) if over is None else np.flatnonzero(over)
-        value = statistic(chosen) if chosen.size else None
-        low = high = None
-        if value is not None:
-            interval = bootstrap_by_patient(
-                lambda drawn: statistic(chosen[drawn]),
-                self.patient[chosen],
-                np.random.default_rng(self.seed),
-                self.repeats,
-            )
-            low, high = interval.low, interval.high
-        return Figure(
-            name=name,
-            value=value,
-            low=low,
-            high=high,
-            n=int(chosen.size),
-            n_positive=int(self.label[chosen].sum()),
-            n_patients=int(np.unique(self.patient[chosen]).size),
-            unit="patient",
-            reason="" if value is not None else reason,
-        )
-
-    def mean(
-        self, name: str, values: NDArray[np.float64], over: NDArray[np.bool_] | None = None
-    ) -> Figure:
-        """Mean of one value per film (n,)."""
-        return self.figure(name, lambda films: float(values[films].mean()), over)
-
-    def auroc(
-        self,
-        name: str,
-        values: NDArray[np.float64],
-        over: NDArray[np.bool_] | None = None,
-    ) -> Figure:
-        """AUROC of one value per film (n,)."""
-        return self.figure(
-            name,
-            lambda films: metrics.auroc(values[films], self.label[films]),
-            over,
-            "needs positive and negative films",
-        )
-
-    def auroc_change(
-        self, name: str, after: NDArray[np.float64], before: NDArray[np.float64]
-    ) -> Figure:
-        """Difference of two AUROCs of the same films."""
-
-        def difference(films: Films) -> float | None:
-            new = metrics.auroc(after[films], self.label[films])
-            old = metrics.auroc(before[films], self.label[films])
-            return None if new is None or old is None else new - old
-
-        return self.figure(name, difference, None, "needs positive and negative films")
-
-    def telling(self, name: str, after: NDArray[np.float64], before: NDArray[np.float64]) -> Figure:
-        """AUROC of telling changed from unchanged films by a value: 0.5 cannot tell them."""
-
-        def separation(films: Films) -> float | None:
-            pooled = np.concatenate([before[films], after[films]])
-            return metrics.auroc(pooled, np.arange(pooled.size) >= films.size)
-
-        return self.figure(name, separation)
-
-
-def measure(scores: Scores, seed: int, repeats: int) -> Measure:
-    """Figures of scored films."""
-    return Measure(scores.label, scores.patient, seed, repeats)

@@ -14,15 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.audits.page import CHANCE, Audit, Panel, said
+from pneumoseg.audits.page import CHANCE, Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
-    Measure,
     Progress,
     Scores,
     StageOne,
     check_draws,
-    measure,
     score_films,
 )
 from pneumoseg.audits.tube_films import (
@@ -33,9 +31,10 @@ from pneumoseg.audits.tube_films import (
 )
 from pneumoseg.errors import DataError, UsageError, at_least
 from pneumoseg.evaluation.labelled_films import FilmSet, read_labelled_films
-from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
+from pneumoseg.metrics import BOOTSTRAP_REPEATS, Estimate
 from pneumoseg.phantom.distractors import CHEST_TUBE
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
+from pneumoseg.statistics.paired import FilmEstimator
 
 AUDIT = "tube"
 AUROC_CHANGE = "change of AUROC against no tube"
@@ -113,14 +112,14 @@ def run_tube_audit(settings: TubeAuditSettings, on_progress: Progress | None = N
         painter = Painter(settings.contrasts, settings.seed)
         films = read_labelled_films(settings.films)
         scores = score_films(films, stage_one, painter, on_progress)
-        by_film = measure(scores, settings.seed, settings.repeats)
+        by_film = scores.estimator(settings.seed, settings.repeats)
         if drains is not None:
             panels += drain_panels(by_film, scores, _drains_of(scores, drains, settings.drains))
         panels += _painting_panels(by_film, scores, painter)
     if settings.phantoms:
         made = phantom_films(settings.phantoms, settings.first_seed, settings.phantom_size)
         scores = score_films(made, stage_one, phantom_with_tube, on_progress)
-        panels += _phantom_panels(measure(scores, settings.seed, settings.repeats), scores)
+        panels += _phantom_panels(scores.estimator(settings.seed, settings.repeats), scores)
     facts = {
         "phantom_patients": settings.phantoms,
         "first_seed": settings.first_seed,
@@ -162,24 +161,24 @@ def _drains_of(scores: Scores, drains: dict[str, bool], path: Path | None) -> ND
     return np.array([drains[name] for name in scores.image_id], dtype=np.bool_)
 
 
-def drain_panels(by_film: Measure, scores: Scores, drain: NDArray[np.bool_]) -> list[Panel]:
+def drain_panels(by_film: FilmEstimator, scores: Scores, drain: NDArray[np.bool_]) -> list[Panel]:
     """Figures by labelled drain: bool (n,), one per film."""
-    ill, logit, probability = scores.label, scores.logit[ORIGINAL], scores.probability[ORIGINAL]
+    label, logit, probability = scores.label, scores.logit[ORIGINAL], scores.probability[ORIGINAL]
     groups = {
-        "all films": np.ones_like(ill),
+        "all films": np.ones_like(label),
         "films with a drain": drain,
         "films without a drain": ~drain,
-        "positive without drain, all negative": ~ill | ~drain,
-        "positive with drain, all negative": ~ill | drain,
-        "positive without drain, negative with drain": ill ^ drain,
-        "positive with drain, negative without drain": ~(ill ^ drain),
+        "positive without drain, all negative": ~label | ~drain,
+        "positive with drain, all negative": ~label | drain,
+        "positive without drain, negative with drain": label ^ drain,
+        "positive with drain, negative without drain": ~(label ^ drain),
     }
     cells = {
-        f"{disease}, {tube} drain": (ill == positive) & (drain == tubed)
+        f"{disease}, {tube} drain": (label == positive) & (drain == tubed)
         for disease, positive in (("positive", True), ("negative", False))
         for tube, tubed in (("with", True), ("without", False))
     }
-    drained = Measure(drain, by_film.patient, by_film.seed, by_film.repeats)
+    drained = FilmEstimator(drain, by_film.patient, by_film.seed, by_film.repeats)
     return [
         Panel(
             "labelled drains: AUROC of pneumothorax",
@@ -192,15 +191,15 @@ def drain_panels(by_film: Measure, scores: Scores, drain: NDArray[np.bool_]) -> 
         Panel(
             "labelled drains: AUROC of telling a drain by the classifier («positive»: drained)",
             (
-                drained.auroc("among positive films", logit, ill),
-                drained.auroc("among negative films", logit, ~ill),
+                drained.auroc("among positive films", logit, label),
+                drained.auroc("among negative films", logit, ~label),
             ),
             CHANCE,
         ),
     ]
 
 
-def _painting_panels(by_film: Measure, scores: Scores, painter: Painter) -> list[Panel]:
+def _painting_panels(by_film: FilmEstimator, scores: Scores, painter: Painter) -> list[Panel]:
     names = [painted.name for painted in painter.paintings]
     before = scores.logit[ORIGINAL]
     changes = tuple(
@@ -209,18 +208,18 @@ def _painting_panels(by_film: Measure, scores: Scores, painter: Painter) -> list
         for kind, over in (("positive", scores.label), ("negative", ~scores.label))
     )
     mixed = {
-        f"{name}, only into {into}": np.where(scores.label == ill, scores.logit[name], before)
+        f"{name}, only into {into}": np.where(scores.label == positive, scores.logit[name], before)
         for name in names
         if name.startswith(CHEST_TUBE)
-        for into, ill in (("positive films", True), ("negative films", False))
+        for into, positive in (("positive films", True), ("negative films", False))
     }
     seen = {name: np.array(values) for name, values in painter.response.items()}
     visible = tuple(
-        by_film.telling(name, seen[f"{name} with"], seen[f"{name} without"])
+        by_film.separability(name, seen[f"{name} with"], seen[f"{name} without"])
         for name in names
         if name.startswith(CHEST_TUBE)
     )
-    told = tuple(by_film.telling(name, scores.logit[name], before) for name in names)
+    separability = tuple(by_film.separability(name, scores.logit[name], before) for name in names)
     aurocs = {ORIGINAL: before, **{name: scores.logit[name] for name in names}, **mixed}
     return [
         Panel("painted on films: change of probability, mean", changes, 0.0),
@@ -237,18 +236,18 @@ def _painting_panels(by_film: Measure, scores: Scores, painter: Painter) -> list
             ),
             0.0,
         ),
-        Panel("AUROC of telling painted films by the classifier", told, CHANCE),
+        Panel("AUROC of telling painted films by the classifier", separability, CHANCE),
         Panel("positive control: AUROC of telling them by a matched filter", visible, CHANCE),
     ]
 
 
-def _phantom_panels(by_film: Measure, scores: Scores) -> list[Panel]:
-    ill, bare, tubed = scores.label, scores.logit[ORIGINAL], scores.logit[WITH_TUBE]
+def _phantom_panels(by_film: FilmEstimator, scores: Scores) -> list[Panel]:
+    positive, bare, tubed = scores.label, scores.logit[ORIGINAL], scores.logit[WITH_TUBE]
     designs = {
         "no film has a tube": bare,
         "every film has a tube": tubed,
-        "only the ill have a tube": np.where(ill, tubed, bare),
-        "only the healthy have a tube": np.where(ill, bare, tubed),
+        "only the ill have a tube": np.where(positive, tubed, bare),
+        "only the healthy have a tube": np.where(positive, bare, tubed),
     }
     change = scores.change(WITH_TUBE)
     return [
@@ -268,33 +267,33 @@ def _phantom_panels(by_film: Measure, scores: Scores) -> list[Panel]:
         Panel(
             "phantoms: change of probability by a tube, mean",
             (
-                by_film.mean("ill", change, ill),
-                by_film.mean("healthy", change, ~ill),
+                by_film.mean("ill", change, positive),
+                by_film.mean("healthy", change, ~positive),
                 by_film.mean("all", change),
             ),
             0.0,
         ),
         Panel(
             "phantoms: AUROC of telling films with a tube by the classifier",
-            (by_film.telling("all", tubed, bare),),
+            (by_film.separability("all", tubed, bare),),
             CHANCE,
         ),
     ]
 
 
 def _sentences(panels: list[Panel]) -> tuple[str, ...]:
-    """One sentence per change and per telling that was measured."""
+    """One sentence per change and per separability that was measured."""
     lines = []
     for panel in panels:
         if panel.neutral is None or panel.title.startswith("positive control"):
             continue
         for figure in panel.figures:
             verdict = _verdict(figure, panel)
-            lines.append(f"{panel.title}, {figure.name}: {said(figure)}: {verdict}.")
+            lines.append(f"{panel.title}, {figure.name}: {figure.with_n()}: {verdict}.")
     return tuple(lines)
 
 
-def _verdict(figure: Figure, panel: Panel) -> str:
+def _verdict(figure: Estimate, panel: Panel) -> str:
     if figure.low is None or figure.high is None or panel.neutral is None:
         return "nothing can be said"
     if figure.low <= panel.neutral <= figure.high:

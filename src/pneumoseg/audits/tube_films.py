@@ -1,8 +1,8 @@
 """Films on which tube and pneumothorax vary independently: phantoms, and tubes painted on films.
 
-The phantom makes the same patient four times: healthy or ill, with or without a chest tube, all
-else equal to the last grain of noise. On a real film the phantom's own tube is painted: its path of
-water over a chest of about the film's size, added to the brightness.
+The phantom makes the same patient four times: with and without a pneumothorax, with and without a
+chest tube, all else equal to the last grain of noise. On a real film the phantom's own tube is
+painted: its path of water over a chest of about the film's size, added to the brightness.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Film = NDArray[np.float32]
 
 
 def phantom_films(count: int, first_seed: int, size: int) -> Iterator[LabelledFilm]:
-    """Phantom patients without a tube, each healthy and ill: two films a seed.
+    """Phantom patients without a tube, each without and with a pneumothorax: two films a seed.
 
     Args:
         count: patients.
@@ -41,9 +41,13 @@ def phantom_films(count: int, first_seed: int, size: int) -> Iterator[LabelledFi
         size: rows and columns.
     """
     for seed in range(first_seed, first_seed + count):
-        for ill in (False, True):
-            film = make_film(seed, pneumothorax=ill, size=size, odds=DistractorOdds(chest_tube=0))
-            yield LabelledFilm(film.image, film.mask.pixels, ill, film.image.source.image_id, {})
+        for positive in (False, True):
+            film = make_film(
+                seed, pneumothorax=positive, size=size, odds=DistractorOdds(chest_tube=0)
+            )
+            yield LabelledFilm(
+                film.image, film.mask.pixels, positive, film.image.source.image_id, {}
+            )
 
 
 def phantom_with_tube(film: LabelledFilm) -> Mapping[str, NDArray[np.uint8]]:

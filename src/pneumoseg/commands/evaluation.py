@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
     from pneumoseg.doctor.run import DoctorSettings
     from pneumoseg.doctor.validate import ValidateSettings
     from pneumoseg.evaluation.run import EvaluateSettings
-    from pneumoseg.metrics import Figure
     from pneumoseg.operating_point.ablation import AblateSettings
     from pneumoseg.operating_point.certify import CertifySettings
     from pneumoseg.operating_point.joint import OperatingPointSettings
@@ -72,7 +71,7 @@ def operating_point(settings: OperatingPointSettings) -> int:
     cells = [
         (
             name,
-            *(_with_interval(report.figures[place]) for report in done.aims),
+            *(report.figures[place].in_words(2) for report in done.aims),
             str(done.aims[0].figures[place].n),
         )
         for place, name in enumerate(names)
@@ -101,7 +100,7 @@ def ablate(settings: AblateSettings) -> int:
         cells = [
             (
                 report.way,
-                *(_with_interval(next(f for f in report.figures if f.name == n)) for n in shown),
+                *(next(f for f in report.figures if f.name == n).in_words(2) for n in shown),
                 f"{report.cost.share_reaching_stage_two:.0%}",
                 f"{report.cost.seconds:.3f}",
             )
@@ -112,15 +111,6 @@ def ablate(settings: AblateSettings) -> int:
         console.print(verdict, highlight=False)
     console.print(f"written to {done.folder}", soft_wrap=True, highlight=False)
     return EXIT_OK
-
-
-def _with_interval(figure: Figure) -> str:
-    """A figure in one cell."""
-    if figure.value is None:
-        return figure.reason
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.2f} ({figure.low:.2f}–{figure.high:.2f})"
 
 
 def audit_tube(settings: TubeAuditSettings) -> int:

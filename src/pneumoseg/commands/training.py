@@ -33,21 +33,12 @@ def train_segmenter(recipe: SegmenterRecipe, *, overwrite: bool = False) -> int:
 
 def calibrate(settings: CalibrateSettings) -> int:
     """Turn two trained networks into a bundle."""
+    from pneumoseg.statistics.estimate import CELLS
     from pneumoseg.training.calibrate import calibrate as make_bundle
 
     done = make_bundle(settings)
-    header = ("figure", "value", "95 % interval", "n", "positive", "patients")
-    cells = [
-        (
-            figure.name,
-            "n/a" if figure.value is None else f"{figure.value:.3f}",
-            f"{figure.low:.3f} to {figure.high:.3f}" if figure.low is not None else "-",
-            str(figure.n),
-            str(figure.n_positive),
-            str(figure.n_patients),
-        )
-        for figure in done.figures
-    ]
+    header = ("figure", *CELLS)
+    cells = [(figure.name, *figure.estimate.cells()) for figure in done.figures]
     console.print(text_table(header, cells))
     config = done.bundle.card.config
     console.print(

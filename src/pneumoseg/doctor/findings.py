@@ -1,4 +1,4 @@
-"""The words of ``pneumoseg doctor``: each finding's code, how grave it is, what to do about it."""
+"""The words of ``pneumoseg doctor``: each finding's code, its severity, what to do about it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LEAKS = ("patient-on-both-sides", "picture-on-both-sides")
 ADVICE: dict[str, tuple[Severity, str]] = {
     "patient-on-both-sides": (
         "error",
-        "deal patients, not films: `pneumoseg prepare` does; or leave these patients' films out "
-        "of the training side",
+        "split by patient, not by film: `pneumoseg prepare` does; or leave these patients' films "
+        "out of the training side",
     ),
     "picture-on-both-sides": (
         "error",
@@ -36,7 +36,7 @@ ADVICE: dict[str, tuple[Severity, str]] = {
     ),
     "prevalence-by-origin": (
         "warning",
-        "report figures for each side alone; what tells the sides apart also predicts the label",
+        "report figures for each side alone; what separates the sides also predicts the label",
     ),
     "label-from-traces": (
         "warning",
@@ -117,7 +117,7 @@ ADVICE: dict[str, tuple[Severity, str]] = {
 
 
 @dataclass(frozen=True)
-class Offender:
+class Example:
     """One image, patient, pair or line that a finding is about."""
 
     item: str
@@ -131,10 +131,10 @@ class DataFinding:
     code: str
     severity: Severity
     count: int
-    """Of what ``what`` speaks of; may be larger than the list of offenders, never smaller."""
+    """Of what ``what`` speaks of; may be larger than the list of examples, never smaller."""
     what: str
     """One sentence."""
-    offenders: tuple[Offender, ...]
+    examples: tuple[Example, ...]
     """Worst first."""
 
     @property
@@ -144,7 +144,7 @@ class DataFinding:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with at most ``SHOWN_EXAMPLES`` examples."""
-        shown = self.offenders[:SHOWN_EXAMPLES]
+        shown = self.examples[:SHOWN_EXAMPLES]
         return {
             "code": self.code,
             "severity": self.severity,
@@ -158,13 +158,13 @@ class DataFinding:
 def finding(
     code: str,
     what: str,
-    offenders: Iterable[Offender] = (),
+    examples: Iterable[Example] = (),
     *,
     count: int | None = None,
     severity: Severity | None = None,
 ) -> DataFinding:
     """Make a finding with the severity of its code unless another is given."""
-    listed = tuple(offenders)
+    listed = tuple(examples)
     return DataFinding(
         code, severity or ADVICE[code][0], len(listed) if count is None else count, what, listed
     )
@@ -175,7 +175,7 @@ def say(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
-def by_gravity(findings: Iterable[DataFinding]) -> tuple[DataFinding, ...]:
+def by_severity(findings: Iterable[DataFinding]) -> tuple[DataFinding, ...]:
     """Sort: errors, warnings, infos; within each in the order of ``ADVICE``."""
     order = {code: place for place, code in enumerate(ADVICE)}
     return tuple(

@@ -1,29 +1,27 @@
-"""Films by side of a split, view, sex, age and size: who is on both sides, who is ill how often."""
+"""Films by side of a split, view, sex, age and size: who is on both sides, and prevalences."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pneumoseg.doctor.duplicates import CERTAIN, Pair
-from pneumoseg.doctor.findings import DataFinding, Offender, finding, say
+from pneumoseg.doctor.findings import DataFinding, Example, finding, say
 from pneumoseg.doctor.images import FilmFacts
 from pneumoseg.doctor.origin import TraceFigure
-from pneumoseg.metrics import CONFIDENCE
+from pneumoseg.statistics.proportions import wilson
 
 FEWEST_FILMS = 20
 """Films a group needs before its prevalence is compared."""
 TRACES_TELL = 0.65
 """AUROC whose lower bound says that a label can be had from the file alone."""
-_Z = 1.959963984540054
 _OLDEST = 120
 _AGE_BAND = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A film with all that is said about it; None where unknown."""
+    """A film with all that is known about it; None where unknown."""
 
     film: FilmFacts
     patient: str | None
@@ -101,14 +99,6 @@ def _group(by: str, value: str, cases: Sequence[Case]) -> Group:
     )
 
 
-def wilson(positive: int, n: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson 1927), n of 1 or more."""
-    share = positive / n
-    spread = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n * n))
-    middle, scale = share + _Z**2 / (2 * n), 1 + _Z**2 / n
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
-
-
 def patient_leaks(cases: Sequence[Case], sides: Sequence[str]) -> list[DataFinding]:
     """Patients with films on two sides of a split, and how many have no known patient."""
     by_patient: dict[str, list[Case]] = {}
@@ -125,11 +115,11 @@ def patient_leaks(cases: Sequence[Case], sides: Sequence[str]) -> list[DataFindi
         )
         ranked = sorted(shared.items(), key=lambda pair: (-len(pair[1]), pair[0]))
         listed = [
-            Offender(p, ", ".join(f"{sum(c.side == s for c in own)} {s}" for s in sides))
+            Example(p, ", ".join(f"{sum(c.side == s for c in own)} {s}" for s in sides))
             for p, own in ranked
         ]
         found.append(finding("patient-on-both-sides", what, listed))
-    unknown = [Offender(case.image_id) for case in cases if case.patient is None]
+    unknown = [Example(case.image_id) for case in cases if case.patient is None]
     if unknown:
         what = f"of {len(unknown)} of {len(cases)} films the patient is not known"
         found.append(finding("patient-unknown", what, unknown))
@@ -149,7 +139,7 @@ def copies(
     found = []
     if exact:
         listed = [
-            Offender(cases[g[0]].image_id, "same as " + ", ".join(cases[k].image_id for k in g[1:]))
+            Example(cases[g[0]].image_id, "same as " + ", ".join(cases[k].image_id for k in g[1:]))
             for g in exact
         ]
         what = (
@@ -164,16 +154,16 @@ def copies(
         if pair.first not in group_of or group_of[pair.first] != group_of.get(pair.second)
     ]
     if alike:
-        listed = [_pair_offender(cases, pair) for pair in alike]
+        listed = [_pair_example(cases, pair) for pair in alike]
         what = say(len(alike), "pair", "pairs") + " of films nearly alike"
         found.append(finding("near-duplicate", what, listed))
     crossing = [
-        Offender(cases[g[0]].image_id, "same as " + ", ".join(cases[k].image_id for k in g[1:]))
+        Example(cases[g[0]].image_id, "same as " + ", ".join(cases[k].image_id for k in g[1:]))
         for g in exact
         if len({cases[k].side for k in g} - {None}) > 1
     ]
     crossing += [
-        _pair_offender(cases, pair)
+        _pair_example(cases, pair)
         for pair in alike
         if pair.similarity >= CERTAIN
         and None not in (sides := {cases[pair.first].side, cases[pair.second].side})
@@ -188,9 +178,9 @@ def copies(
     return found
 
 
-def _pair_offender(cases: Sequence[Case], pair: Pair) -> Offender:
+def _pair_example(cases: Sequence[Case], pair: Pair) -> Example:
     first, second = cases[pair.first].image_id, cases[pair.second].image_id
-    return Offender(first, f"{pair.similarity:.3f} like {second}, {pair.relation}")
+    return Example(first, f"{pair.similarity:.3f} like {second}, {pair.relation}")
 
 
 def prevalence_findings(
@@ -199,7 +189,7 @@ def prevalence_findings(
     sides: Sequence[str],
     traces: Sequence[TraceFigure],
 ) -> list[DataFinding]:
-    """Groups that differ in prevalence, and whether the file betrays which side a film is on."""
+    """Groups that differ in prevalence, and whether the file alone separates the sides."""
     found = []
     for by in dict.fromkeys(group.by for group in groups):
         comparable = [g for g in groups if g.by == by and g.labelled >= FEWEST_FILMS]
@@ -212,31 +202,29 @@ def prevalence_findings(
         if high.low is None or low.high is None or high.low <= low.high:
             continue
         what = f"prevalence differs by {by}: {_shown(high)}, {_shown(low)}"
-        listed = [Offender(g.value, f"{g.positive} of {g.labelled} positive") for g in rated]
+        listed = [Example(g.value, f"{g.positive} of {g.labelled} positive") for g in rated]
         if by == split_column:
             found.append(_origin_finding(what, listed, traces))
         else:
             found.append(finding("prevalence-by-group", what, listed))
-    told = [t for t in traces if t.target == "label" and (t.figure.low or 0.0) > TRACES_TELL]
-    if told:
+    predicting = [t for t in traces if t.target == "label" and (t.figure.low or 0.0) > TRACES_TELL]
+    if predicting:
         what = "traces of the file alone predict the label: " + "; ".join(
-            f"{t.question}: {_told(t)}" for t in told
+            f"{t.question}: {_area(t)}" for t in predicting
         )
-        listed = [Offender(t.question, _told(t)) for t in told]
+        listed = [Example(t.question, _area(t)) for t in predicting]
         found.append(finding("label-from-traces", what, listed))
     return found
 
 
-def _origin_finding(
-    what: str, listed: list[Offender], traces: Sequence[TraceFigure]
-) -> DataFinding:
-    """A difference in prevalence is a confound where the file betrays the side within a label."""
-    betrayed = [t for t in traces if t.target == "side" and (t.figure.low or 0.0) > 0.5]
-    if not betrayed:
+def _origin_finding(what: str, listed: list[Example], traces: Sequence[TraceFigure]) -> DataFinding:
+    """A difference in prevalence is a confound where the file separates sides within a label."""
+    separable = [t for t in traces if t.target == "side" and (t.figure.low or 0.0) > 0.5]
+    if not separable:
         return finding("prevalence-by-origin", what, listed)
-    told = "; ".join(f"{t.question}: {_told(t)}" for t in betrayed)
-    listed = [*listed, *(Offender(t.question, _told(t)) for t in betrayed)]
-    what = f"{what}; and traces of the file tell the sides apart: {told}"
+    areas = "; ".join(f"{t.question}: {_area(t)}" for t in separable)
+    listed = [*listed, *(Example(t.question, _area(t)) for t in separable)]
+    what = f"{what}; and traces of the file separate the sides: {areas}"
     return finding("origin-confound", what, listed)
 
 
@@ -244,11 +232,5 @@ def _shown(group: Group) -> str:
     return f"{group.value} {group.prevalence:.0%} of {group.labelled}"
 
 
-def _told(trace: TraceFigure) -> str:
-    figure = trace.figure
-    interval = (
-        "no interval"
-        if figure.low is None or figure.high is None
-        else f"{CONFIDENCE:.0%} {figure.low:.2f} to {figure.high:.2f}"
-    )
-    return f"AUROC {figure.value:.2f} ({interval}, n {figure.n})"
+def _area(trace: TraceFigure) -> str:
+    return f"AUROC {trace.figure.in_words(2)}, n = {trace.figure.n}"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pneumoseg.doctor.findings import DataFinding, Offender, finding
+from pneumoseg.doctor.findings import DataFinding, Example, finding
 
 SAMPLE = 40
 """Ids from which a common prefix or suffix is guessed; it is then counted on all."""
@@ -58,14 +58,14 @@ def id_findings(
                 f"{mapping.joined} would if {mapping.rule} ({mapping.example})"
             )
             found.append(
-                finding("id-scheme", what, [Offender(i, name) for i in lost], count=len(lost))
+                finding("id-scheme", what, [Example(i, name) for i in lost], count=len(lost))
             )
         elif lost and name == "masks":
             what = f"{len(lost)} of {len(others)} labelled images have no film"
-            found.append(finding("label-without-image", what, [Offender(i) for i in lost]))
+            found.append(finding("label-without-image", what, [Example(i) for i in lost]))
         if name == "masks" and labels_given and (bare := sorted(ids - others)):
             what = f"{len(bare)} of {len(ids)} films have no label"
-            found.append(finding("image-without-label", what, [Offender(i) for i in bare]))
+            found.append(finding("image-without-label", what, [Example(i) for i in bare]))
     return found
 
 

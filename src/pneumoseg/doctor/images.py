@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.doctor.duplicates import signature
-from pneumoseg.doctor.findings import DataFinding, Offender, finding, say
+from pneumoseg.doctor.findings import DataFinding, Example, finding, say
 from pneumoseg.doctor.traces import measure_traces
 from pneumoseg.doctor.upright import (
     INVERTED,
@@ -162,8 +162,8 @@ def image_findings(films: Sequence[FilmFacts], unread: Sequence[Unread]) -> list
     found = _unread_findings(unread)
     empty = sorted((f for f in films if f.contrast < FAINTEST_CONTRAST), key=lambda f: f.contrast)
     constant = [u for u in unread if u.code == "constant-image"]
-    listed = [Offender(u.image_id, "every pixel is the same") for u in constant]
-    listed += [Offender(f.image_id, f"contrast {f.contrast:.3f}") for f in empty]
+    listed = [Example(u.image_id, "every pixel is the same") for u in constant]
+    listed += [Example(f.image_id, f"contrast {f.contrast:.3f}") for f in empty]
     if listed:
         found.append(
             finding(
@@ -177,12 +177,12 @@ def image_findings(films: Sequence[FilmFacts], unread: Sequence[Unread]) -> list
     if cropped:
         many = say(len(cropped), "picture", "pictures")
         what = f"in {many} the film fills less than {LEAST_FIELD:.0%}"
-        details = [Offender(f.image_id, f"{f.field_share:.0%} is film") for f in cropped]
+        details = [Example(f.image_id, f"{f.field_share:.0%} is film") for f in cropped]
         found.append(finding("cropped-field", what, details))
     odd = [f for f in films if not 1 / ODD_ASPECT <= f.field_aspect <= ODD_ASPECT]
     if odd:
         odd.sort(key=lambda f: -max(f.field_aspect, 1 / f.field_aspect))
-        details = [Offender(f.image_id, f"height {f.field_aspect:.2f} × width") for f in odd]
+        details = [Example(f.image_id, f"height {f.field_aspect:.2f} × width") for f in odd]
         found.append(
             finding(
                 "odd-shape", say(len(odd), "film is", "films are") + " far from square", details
@@ -198,12 +198,12 @@ def _unread_findings(unread: Sequence[Unread]) -> list[DataFinding]:
     if lateral:
         what = say(len(lateral), "file is a side view", "files are side views") + " by tags"
         found.append(
-            finding("lateral-view", what, [Offender(u.path.name, u.message) for u in lateral])
+            finding("lateral-view", what, [Example(u.path.name, u.message) for u in lateral])
         )
     if others:
         reasons = sorted({u.code for u in others})
         what = say(len(others), "file", "files") + f" cannot be read ({', '.join(reasons)})"
-        listed = [Offender(u.path.name, u.code) for u in sorted(others, key=lambda u: u.code)]
+        listed = [Example(u.path.name, u.code) for u in sorted(others, key=lambda u: u.code)]
         found.append(finding("unreadable", what, listed))
     return found
 
@@ -212,17 +212,17 @@ def _position_findings(films: Sequence[FilmFacts]) -> list[DataFinding]:
     placed = [(position(film.positions), film) for film in films]
     placed.sort(key=lambda pair: float(pair[1].positions[0] - pair[1].positions.max()))
     found = []
-    for code, what, asked in (
+    for code, what, positions in (
         ("inverted-polarity", "inverted (air white)", (INVERTED,)),
         ("rotated", "turned", tuple(range(1, INVERTED))),
     ):
         listed = [
-            Offender(
+            Example(
                 film.image_id,
                 f"{POSITIONS[k]}: {film.positions[k]:.2f} against {film.positions[0]:.2f} upright",
             )
             for k, film in placed
-            if k in asked
+            if k in positions
         ]
         if listed:
             found.append(
@@ -239,7 +239,7 @@ def _size_findings(films: Sequence[FilmFacts]) -> list[DataFinding]:
     found = []
     sizes = sizes_of(films)
     if len(sizes) > 1:
-        listed = [Offender(size, f"{count} films") for size, count in sizes.items()]
+        listed = [Example(size, f"{count} films") for size, count in sizes.items()]
         what = f"the films have {len(sizes)} sizes"
         found.append(finding("several-sizes", what, listed))
     coarse = [film for film in films if film.levels <= LARGEST_8_BIT]
@@ -249,7 +249,7 @@ def _size_findings(films: Sequence[FilmFacts]) -> list[DataFinding]:
             f"{len(films) - len(coarse)} have more"
         )
         minority = min(coarse, [f for f in films if f.levels > LARGEST_8_BIT], key=len)
-        listed = [Offender(film.image_id, f"{film.levels} levels") for film in minority]
+        listed = [Example(film.image_id, f"{film.levels} levels") for film in minority]
         found.append(finding("several-depths", what, listed))
     return found
 

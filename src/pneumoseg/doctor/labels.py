@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg import rle
-from pneumoseg.doctor.findings import DataFinding, Offender, finding, say
+from pneumoseg.doctor.findings import DataFinding, Example, finding, say
 from pneumoseg.doctor.images import FilmFacts
 from pneumoseg.doctor.mask_table import (
     MaskRow,
@@ -116,15 +116,15 @@ def _table_findings(table: MaskTable) -> list[DataFinding]:
     found = []
     if table.dialect:
         what = "the CSV of masks departs from the plain form: " + "; ".join(table.dialect)
-        listed = [Offender(table.path.name, sentence) for sentence in table.dialect]
+        listed = [Example(table.path.name, sentence) for sentence in table.dialect]
         found.append(finding("csv-dialect", what, listed))
-    bad = [Offender(f"line {line}", "another number of cells") for line in table.wrong_width]
+    bad = [Example(f"line {line}", "another number of cells") for line in table.wrong_width]
     for row in table.rows:
         wrong = check_numbers(row)
         if not row.image_id:
-            bad.append(Offender(f"line {row.line}", "no image id"))
+            bad.append(Example(f"line {row.line}", "no image id"))
         elif wrong is not None:
-            bad.append(Offender(f"line {row.line}, {row.image_id}", wrong[1]))
+            bad.append(Example(f"line {row.line}, {row.image_id}", wrong[1]))
     if bad:
         found.append(
             finding(
@@ -144,7 +144,7 @@ def _grid_findings(table: MaskTable, sizes: Mapping[str, tuple[int, int]]) -> li
         ("runs-of-another-grid", ("wrong-grid",), "on the grid, but as if drawn on another"),
     ):
         listed = [
-            Offender(f"line {p.line}, {p.image_id}", p.message) for p in problems if p.code in codes
+            Example(f"line {p.line}, {p.image_id}", p.message) for p in problems if p.code in codes
         ]
         if listed:
             found.append(
@@ -154,7 +154,7 @@ def _grid_findings(table: MaskTable, sizes: Mapping[str, tuple[int, int]]) -> li
 
 
 def _squeezed_findings(positive: Sequence[FilmFacts]) -> list[DataFinding]:
-    listed = [Offender(f.image_id, f"{f.rows}×{f.cols}") for f in positive if f.rows != f.cols]
+    listed = [Example(f.image_id, f"{f.rows}×{f.cols}") for f in positive if f.rows != f.cols]
     what = (
         say(len(listed), "film with a mask is", "films with a mask are")
         + " not square, as the mask's grid is"
@@ -164,12 +164,12 @@ def _squeezed_findings(positive: Sequence[FilmFacts]) -> list[DataFinding]:
 
 def _mask_findings(facts: Mapping[str, MaskFacts]) -> list[DataFinding]:
     found = []
-    both = [Offender(i, f"{f.rows} masks") for i, f in facts.items() if f.label and f.has_empty_row]
+    both = [Example(i, f"{f.rows} masks") for i, f in facts.items() if f.label and f.has_empty_row]
     if both:
         what = say(len(both), "image has", "images have") + " a row -1 and a mask"
         found.append(finding("conflict-empty-and-mask", what, both))
     ranked = sorted(facts.items(), key=lambda pair: -pair[1].rows)
-    several = [Offender(i, f"{f.rows} rows") for i, f in ranked if f.rows > 1]
+    several = [Example(i, f"{f.rows} rows") for i, f in ranked if f.rows > 1]
     if several:
         known = [f for f in facts.values() if f.lesions is not None]  # the film is there
         rows, images = sum(f.rows for f in known), sum(f.rows > 0 for f in known)
@@ -180,16 +180,16 @@ def _mask_findings(facts: Mapping[str, MaskFacts]) -> list[DataFinding]:
         )
         found.append(finding("several-rows", what, several))
     ranked = sorted(facts.items(), key=lambda pair: -pair[1].overlap_px)
-    overlaps = [Offender(i, f"{f.overlap_px} px twice") for i, f in ranked if f.overlap_px]
+    overlaps = [Example(i, f"{f.overlap_px} px twice") for i, f in ranked if f.overlap_px]
     if overlaps:
         what = f"in {say(len(overlaps), 'image', 'images')} the rows' masks overlap"
         found.append(finding("overlapping-annotations", what, overlaps))
-    edge = [Offender(i) for i, f in facts.items() if f.at_edge]
+    edge = [Example(i) for i, f in facts.items() if f.at_edge]
     if edge:
         what = say(len(edge), "mask touches", "masks touch") + " the edge of the image"
         found.append(finding("mask-at-edge", what, edge))
     ranked = sorted(facts.items(), key=lambda pair: -pair[1].outside_field)
-    outside = [Offender(i, f"{f.outside_field:.0%}") for i, f in ranked if f.outside_field > MOSTLY]
+    outside = [Example(i, f"{f.outside_field:.0%}") for i, f in ranked if f.outside_field > MOSTLY]
     if outside:
         what = say(len(outside), "mask lies", "masks lie") + " mostly outside the exposed field"
         found.append(finding("mask-outside-field", what, outside))
@@ -207,7 +207,7 @@ def table_conflicts(
 ) -> list[DataFinding]:
     """Images whose mask and table contradict each other."""
     listed = [
-        Offender(i, f"{column} {int(table_labels[i])}, {f.rows} rows with a mask")
+        Example(i, f"{column} {int(table_labels[i])}, {f.rows} rows with a mask")
         for i, f in masks.items()
         if i in table_labels and f.label is not None and table_labels[i] is not f.label
     ]
@@ -229,9 +229,9 @@ def picture_conflicts(
     """
     listed = []
     for group in groups:
-        said = {film.image_id: labels[film.image_id] for film in group if film.image_id in labels}
-        if len(set(said.values())) > 1:
-            words = ", ".join(f"{i} {'positive' if v else 'negative'}" for i, v in said.items())
-            listed.append(Offender(group[0].image_id, words))
+        given = {film.image_id: labels[film.image_id] for film in group if film.image_id in labels}
+        if len(set(given.values())) > 1:
+            words = ", ".join(f"{i} {'positive' if v else 'negative'}" for i, v in given.items())
+            listed.append(Example(group[0].image_id, words))
     what = say(len(listed), "picture has", "pictures have") + " copies with different labels"
     return [finding("conflict-same-picture", what, listed)] if listed else []

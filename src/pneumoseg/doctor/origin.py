@@ -1,7 +1,7 @@
-"""The origin confound: how well mere traces of the file tell groups of films apart.
+"""The origin confound: how well mere traces of the file separate groups of films.
 
 A ridge logistic regression on :mod:`pneumoseg.doctor.traces`, cross-validated by
-patient. Telling the sides of a split apart *within one label* is possible only by origin (or by who
+patient. Separating the sides of a split *within one label* is possible only by origin (or by who
 is examined there), not by the disease; where the sides also differ in prevalence, a network that
 learns the origin looks as if it knew the disease.
 """
@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg import metrics
-from pneumoseg.metrics import Figure
+from pneumoseg.statistics import weighted
+from pneumoseg.statistics.estimate import Estimate, Quantity, estimator
+from pneumoseg.statistics.folds import folds_by_patient
+from pneumoseg.statistics.logistic import fit_ridge
 
 FOLDS = 5
 RIDGE = 1.0
@@ -25,13 +27,13 @@ FEWEST = 30
 """Films each of the two groups must have."""
 REPEATS = 200
 """Bootstrap resamples of each AUROC."""
-_STEPS = 15
-_SMALLEST_CURVATURE = 1e-4
+_FREE = 1e-6
+"""Penalty on the bias, next to none."""
 
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """What is asked of one film: traces, patient, label (None where unknown), side (or None)."""
+    """What is known of one film: traces, patient, label (None where unknown), side (or None)."""
 
     traces: NDArray[np.float64]
     patient: str
@@ -41,13 +43,13 @@ class Film:
 
 @dataclass(frozen=True)
 class TraceFigure:
-    """How well traces tell two groups apart."""
+    """How well traces separate two groups."""
 
     question: str
-    """What is told from what, among which films."""
+    """What is separated from what, among which films."""
     target: str
     """``side`` or ``label``."""
-    figure: Figure
+    figure: Estimate
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -57,7 +59,7 @@ class TraceFigure:
 def trace_figures(
     films: Sequence[Film], sides: tuple[str, str] | None, seed: int
 ) -> tuple[TraceFigure, ...]:
-    """Measure how well traces tell the sides apart, and the labels.
+    """Measure how well traces separate the sides, and the labels.
 
     Args:
         films: all films.
@@ -69,42 +71,32 @@ def trace_figures(
         the positives, among the negatives; labels among all films and on each side.
     """
     known = [film for film in films if film.label is not None]
-    asked: list[tuple[str, str, list[Film], list[bool]]] = []
+    comparisons: list[tuple[str, str, list[Film], list[bool]]] = []
     if sides is not None:
         for label, word in ((True, "positive"), (False, "negative")):
             among = [f for f in known if f.label is label and f.side in sides]
             question = f"{sides[0]} from {sides[1]}, among {word} films"
-            asked.append((question, "side", among, [f.side == sides[0] for f in among]))
+            comparisons.append((question, "side", among, [f.side == sides[0] for f in among]))
     groups = [("all films", known)]
     groups += [(f"{s} alone", [f for f in known if f.side == s]) for s in sides or ()]
     for name, among in groups:
         question = f"positive from negative films, {name}"
-        asked.append((question, "label", among, [bool(f.label) for f in among]))
+        comparisons.append((question, "label", among, [bool(f.label) for f in among]))
     figures = []
-    for question, target, among, truth in asked:
+    for question, target, among, truth in comparisons:
         truth_array = np.array(truth, dtype=np.bool_)
         if min(truth_array.sum(), (~truth_array).sum()) >= FEWEST:
             figures.append(TraceFigure(question, target, _figure(among, truth_array, seed)))
     return tuple(figures)
 
 
-def _figure(films: list[Film], truth: NDArray[np.bool_], seed: int) -> Figure:
+def _figure(films: list[Film], truth: NDArray[np.bool_], seed: int) -> Estimate:
     patients = np.array([film.patient for film in films])
     rng = np.random.default_rng(seed)
     scores = out_of_fold_scores(np.stack([f.traces for f in films]), truth, patients, rng)
-    interval = metrics.bootstrap_by_patient(
-        lambda i: metrics.auroc(scores[i], truth[i]), patients, rng, REPEATS
-    )
-    return Figure(
-        name="AUROC of the traces",
-        value=metrics.auroc(scores, truth),
-        low=interval.low,
-        high=interval.high,
-        n=truth.size,
-        n_positive=int(truth.sum()),
-        n_patients=int(np.unique(patients).size),
-        unit="patient",
-    )
+    over, name = np.ones_like(truth), "AUROC of the traces"
+    traces = Quantity(name, over, weighted.auroc(scores, truth))
+    return estimator(truth, patients, seed=rng, repeats=REPEATS).estimates([traces])[0]
 
 
 def out_of_fold_scores(
@@ -119,36 +111,20 @@ def out_of_fold_scores(
         traces: (n, k) finite.
         truth: (n,) bool.
         patients: (n,) names.
-        rng: deals the patients to folds.
+        rng: splits the patients into folds.
 
     Returns:
         (n,) log-odds.
     """
-    names, member = np.unique(patients, return_inverse=True)
-    fold = rng.permutation(np.arange(names.size) % FOLDS)[member]
+    fold = folds_by_patient(patients, rng, FOLDS)
     scores = np.zeros(truth.size)
+    ridge = np.array([_FREE, *[RIDGE] * traces.shape[1]])
     for held_out in range(FOLDS):
         inside = fold != held_out
         mean, spread = traces[inside].mean(axis=0), traces[inside].std(axis=0)
-        spread[spread < 1e-9] = np.inf  # a trace that never varies says nothing
+        spread[spread < 1e-9] = np.inf  # a trace that never varies separates nothing
         standard = (traces - mean) / spread
-        weights = _fit(np.column_stack((np.ones(inside.sum()), standard[inside])), truth[inside])
-        scores[~inside] = weights[0] + standard[~inside] @ weights[1:]
+        design = np.column_stack((np.ones(truth.size), standard))
+        weights = fit_ridge(design[inside], truth[inside], ridge)[0]
+        scores[~inside] = design[~inside] @ weights
     return scores
-
-
-def _fit(design: NDArray[np.float64], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Ridge logistic regression by Newton's method (Hastie et al. 2009, 4.4.1); bias free."""
-    weights = np.zeros(design.shape[1])
-    penalty = np.full(design.shape[1], RIDGE)
-    penalty[0] = 1e-6
-    for _ in range(_STEPS):
-        probability = 1.0 / (1.0 + np.exp(-np.clip(design @ weights, -30, 30)))
-        curvature = np.maximum(probability * (1 - probability), _SMALLEST_CURVATURE)
-        gradient = design.T @ (truth - probability) - penalty * weights
-        hessian = (design * curvature[:, None]).T @ design + np.diag(penalty)
-        step = np.linalg.solve(hessian, gradient)
-        weights = weights + step
-        if float(np.abs(step).max()) < 1e-6:
-            break
-    return np.asarray(weights, dtype=np.float64)

@@ -64,9 +64,9 @@ def write_report(report: DoctorReport, folder: Path) -> None:
         UsageError: the folder cannot be written to.
     """
     rows = [
-        (found.severity, found.code, rank, printable(offender.item), printable(offender.detail))
+        (found.severity, found.code, rank, printable(example.item), printable(example.detail))
         for found in report.findings
-        for rank, offender in enumerate(found.offenders, start=1)
+        for rank, example in enumerate(found.examples, start=1)
     ]
     with writing_results(folder):
         folder.mkdir(parents=True, exist_ok=True)

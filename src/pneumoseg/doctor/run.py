@@ -20,8 +20,8 @@ from pneumoseg.doctor.duplicates import exact_groups, near_pairs
 from pneumoseg.doctor.findings import (
     LEAKS,
     DataFinding,
-    Offender,
-    by_gravity,
+    Example,
+    by_severity,
     finding,
     say,
 )
@@ -153,7 +153,7 @@ def run_doctor(
     found += prevalence_findings(groups, settings.split_column, words, traces)
 
     report = DoctorReport(
-        findings=by_gravity(_allowed(found) if settings.allow_leaks else found),
+        findings=by_severity(_allowed(found) if settings.allow_leaks else found),
         groups=groups,
         traces=traces,
         counts={
@@ -174,10 +174,10 @@ def run_doctor(
 
 def _label_column(settings: DoctorSettings, table: Mapping[str, Mapping[str, str]]) -> str:
     columns = list(next(iter(table.values()), {}))
-    for asked in (settings.label_column, settings.split_column):
-        if asked and asked not in columns:
+    for column in (settings.label_column, settings.split_column):
+        if column and column not in columns:
             raise DataError(
-                f"{settings.table} has no column {asked!r}; it has {', '.join(columns) or 'none'}"
+                f"{settings.table} has no column {column!r}; it has {', '.join(columns) or 'none'}"
             )
     known = [name for name in LABEL_COLUMNS if name in columns]
     return settings.label_column or (known[0] if known else "")
@@ -237,7 +237,7 @@ def _one_film_an_id(films: list[FilmFacts]) -> tuple[list[DataFinding], list[Fil
         if first.setdefault(film.image_id, film) is not film:
             kept = first[film.image_id]
             same = "the same picture" if kept.digest == film.digest else "another picture"
-            listed.append(Offender(film.image_id, f"{film.path.name}: {same} as {kept.path.name}"))
+            listed.append(Example(film.image_id, f"{film.path.name}: {same} as {kept.path.name}"))
     what = (
         say(len(listed), "file has", "files have")
         + " the image id of an earlier file; only that one is looked at"
@@ -248,8 +248,8 @@ def _one_film_an_id(films: list[FilmFacts]) -> tuple[list[DataFinding], list[Fil
 def _table_labels(table: Mapping[str, Mapping[str, str]], column: str) -> dict[str, bool]:
     if not column:
         return {}
-    said = {i: label_of_cell(row[column]) for i, row in table.items()}
-    return {i: label for i, label in said.items() if label is not None}
+    labels = {i: label_of_cell(row[column]) for i, row in table.items()}
+    return {i: label for i, label in labels.items() if label is not None}
 
 
 def _id_findings(
@@ -272,7 +272,7 @@ def _silver_findings(silver: Mapping[str, float], labels: Mapping[str, bool]) ->
     wrong = [(d, i) for d, i in both if (silver[i] >= SILVER_POSITIVE) is not labels[i]]
     wrong.sort(key=lambda pair: -pair[0])
     listed = [
-        Offender(i, f"{'positive' if labels[i] else 'negative'}, but {silver[i]:.3f}")
+        Example(i, f"{'positive' if labels[i] else 'negative'}, but {silver[i]:.3f}")
         for _, i in wrong
     ]
     what = f"another source of labels disagrees on {len(wrong)} of {len(both)} labelled images"
@@ -284,7 +284,7 @@ def _lateral_findings(
 ) -> list[DataFinding]:
     """Side views by the table; those by a file's own tags are refused when it is read."""
     listed = [
-        Offender(i, f"view {row['view']} in the table")
+        Example(i, f"view {row['view']} in the table")
         for i, row in table.items()
         if i in films and row.get("view", "").upper() in LATERAL_VIEWS
     ]

@@ -1,11 +1,11 @@
-"""Does the file betray where a film comes from? What a chain of programs leaves in the pixels.
+"""Does the file show where a film comes from? What a chain of programs leaves in the pixels.
 
 Films of two origins went through two chains of scanners, compressions and resamplings, and each
 chain leaves marks that have nothing to do with the chest. JPEG rounds the coefficients of 8×8
 blocks, and so leaves too many that are nearly 0, at some frequencies more than at others (Popescu
 and Farid, Statistical tools for digital forensics, 2004); the noise is the finest diagonal
 difference. No network looks at the chest here. :mod:`pneumoseg.doctor.origin` asks how
-well these numbers tell groups of films apart.
+well these numbers separate groups of films.
 """
 
 from __future__ import annotations

@@ -257,8 +257,8 @@ def draw_validation(facts: dict[str, Any], path: Path) -> None:
     """
     counts: dict[str, int] = facts["counts"]
     sheet = new_sheet(7.0, 1.6 + 0.3 * max(1, len(counts)))
-    said = f"{len(facts['problems'])} problems" if counts else "no problem"
-    title = f"{facts['file']}: {said} in {facts['rows']} rows of {facts['images']} images"
+    count = f"{len(facts['problems'])} problems" if counts else "no problem"
+    title = f"{facts['file']}: {count} in {facts['rows']} rows of {facts['images']} images"
     axes = add_axes(sheet, (1, 1, 1), title)
     names = list(counts)[::-1]
     bars = axes.barh(names, [counts[name] for name in names], color=ACCENT)

@@ -33,7 +33,7 @@ PROBLEM_CODES = {
     "overlapping-runs": "a run starts before the run before it ends",
     "outside-grid": "the runs end beyond the image's last pixel",
     "absolute-starts": "starts count from the first pixel and from 1, not from the run before",
-    "wrong-grid": "the runs were written on a grid of another height",
+    "wrong-grid": "the runs were cell on a grid of another height",
     "lesion-number": "lesions of an image are not numbered 1, 2, 3, ... (of a slice: upwards)",
     "empty-not-alone": "an image has -1 beside other rows",
     "empty-with-values": "a row of -1 has an area, a score or a side",
@@ -138,16 +138,16 @@ def _rows_of_another_height(rows: list[MaskRow], sizes: Sizes | None) -> dict[in
 
     One row alone proves nothing: two lesions above each other halve the distance of the runs.
     """
-    said, against = 0, {}
+    informative, against = 0, {}
     for row in rows:
         size = None if sizes is None else sizes.get(row.image_id)
         height = suggested_height(row)
         if size is None or height is None or height <= 0:
             continue
-        said += 1
+        informative += 1
         if not 1 / SAME_GRID <= height / size[0] <= SAME_GRID:
             against[row.line] = height
-    return against if len(against) > said / 2 else {}
+    return against if len(against) > informative / 2 else {}
 
 
 def check_aggregated(rows: Rows) -> Problems:
@@ -193,9 +193,9 @@ def _check_alone(image_id: str, rows: list[MaskRow]) -> Problems:
 
 def _check_numbering(image_id: str, rows: list[MaskRow]) -> Problems:
     for number, row in enumerate((row for row in rows if not row.is_empty), start=1):
-        said = row.cells["lesion"]
-        if said != str(number):
-            message = f"lesion is {said!r}, {number} was expected: 1, 2, 3, ... without gaps"
+        cell = row.cells["lesion"]
+        if cell != str(number):
+            message = f"lesion is {cell!r}, {number} was expected: 1, 2, 3, ... without gaps"
             yield Problem(row.line, image_id, "lesion-number", message)
 
 
@@ -204,12 +204,12 @@ def _check_slice_numbers(image_id: str, rows: list[MaskRow]) -> Problems:
     for row in rows:
         if row.is_empty:
             continue
-        said = row.cells["lesion"]
-        if not (said.isascii() and said.isdigit() and said == str(int(said)) and int(said) > last):
-            message = f"lesion is {said!r}; a whole number above {last} was expected in this slice"
+        cell = row.cells["lesion"]
+        if not (cell.isascii() and cell.isdigit() and cell == str(int(cell)) and int(cell) > last):
+            message = f"lesion is {cell!r}; a whole number above {last} was expected in this slice"
             yield Problem(row.line, image_id, "lesion-number", message)
         else:
-            last = int(said)
+            last = int(cell)
 
 
 def _check_overlaps(image_id: str, rows: list[MaskRow]) -> Problems:

@@ -36,18 +36,18 @@ class MeasuredFilm:
         outlined: whether the cascade outlined anything.
         dice: on the film's pixels; 0 for a missed lesion, 1 where both are empty.
         true_share: share of the film's pixels that the truth covers.
-        said_share: share of the film's pixels that the outline covers.
+        predicted_share: share of the film's pixels that the outline covers.
         side: patient's side of the truth: right, left, both, unknown, or empty without a lesion.
         hd95_mm: NaN where the spacing is unknown or a mask is empty.
         surface_mm: average symmetric surface distance, NaN likewise.
-        lesions: by rule of :data:`~pneumoseg.statistics.froc.HIT_RULES`; empty where not asked for.
+        lesions: by rule of :data:`~pneumoseg.statistics.froc.HIT_RULES`; empty where not wanted.
     """
 
     label: bool
     outlined: bool
     dice: float
     true_share: float
-    said_share: float
+    predicted_share: float
     side: str
     hd95_mm: float
     surface_mm: float
@@ -69,7 +69,7 @@ class Cases:
     outlined: NDArray[np.bool_]
     dice: NDArray[np.float64]
     true_share: NDArray[np.float64]
-    said_share: NDArray[np.float64]
+    predicted_share: NDArray[np.float64]
     side: NDArray[np.str_]
     hd95_mm: NDArray[np.float64]
     surface_mm: NDArray[np.float64]
@@ -117,7 +117,7 @@ def measure_cases(
         outlined=np.array([film.outlined for film in films], dtype=np.bool_),
         dice=np.array([film.dice for film in films], dtype=np.float64),
         true_share=np.array([film.true_share for film in films], dtype=np.float64),
-        said_share=np.array([film.said_share for film in films], dtype=np.float64),
+        predicted_share=np.array([film.predicted_share for film in films], dtype=np.float64),
         side=np.array([film.side for film in films]),
         hd95_mm=np.array([film.hd95_mm for film in films], dtype=np.float64),
         surface_mm=np.array([film.surface_mm for film in films], dtype=np.float64),
@@ -149,30 +149,30 @@ def _measure(
     prediction: Prediction, runs: list[str], mask_grid: int | None, by_lesion: bool
 ) -> MeasuredFilm:
     image_id, shape = prediction.image_id, prediction.shape
-    said = _said(prediction, prediction.run_lengths)
-    real, label = true_mask(image_id, runs, shape, mask_grid)
-    found = real.any()
+    predicted = _predicted_mask(prediction, prediction.run_lengths)
+    true, label = true_mask(image_id, runs, shape, mask_grid)
+    found = true.any()
     hd95 = surface = np.nan
     if by_lesion and prediction.spacing_mm is not None:
-        distance = surface_distance(said, real, prediction.spacing_mm)
+        distance = surface_distance(predicted, true, prediction.spacing_mm)
         if distance is not None:
             hd95, surface = distance.hd95_mm, distance.average_mm
     # A lesion that leaves no pixel on the film's own grid cannot be outlined: it is a miss.
     lost = label and not found
     return MeasuredFilm(
         label=label,
-        outlined=bool(said.any()),
-        dice=0.0 if lost else metrics.dice(said, real),
-        true_share=float(real.mean()),
-        said_share=float(said.mean()),
-        side=_side(real, prediction) if found else (UNKNOWN if label else NONE),
+        outlined=bool(predicted.any()),
+        dice=0.0 if lost else metrics.dice(predicted, true),
+        true_share=float(true.mean()),
+        predicted_share=float(predicted.mean()),
+        side=_side(true, prediction) if found else (UNKNOWN if label else NONE),
         hd95_mm=hd95,
         surface_mm=surface,
-        lesions=_lesions(prediction, said, real) if by_lesion else {},
+        lesions=_lesions(prediction, predicted, true) if by_lesion else {},
     )
 
 
-def _said(prediction: Prediction, runs: str) -> NDArray[np.bool_]:
+def _predicted_mask(prediction: Prediction, runs: str) -> NDArray[np.bool_]:
     try:
         return rle.decode(runs, prediction.shape)
     except RunLengthError as error:
@@ -183,15 +183,15 @@ def _said(prediction: Prediction, runs: str) -> NDArray[np.bool_]:
         ) from error
 
 
-def _side(real: NDArray[np.bool_], prediction: Prediction) -> str:
+def _side(true: NDArray[np.bool_], prediction: Prediction) -> str:
     """The patient's side of the lesions' centroids."""
-    count, labels = label_lesions(real)
+    count, labels = label_lesions(true)
     inside = np.nonzero(labels)
     lesion = labels[inside]
     columns = np.bincount(lesion, weights=inside[1], minlength=count + 1)[1:]
     sides = set()
     for centroid in columns / np.bincount(lesion, minlength=count + 1)[1:]:
-        side = patient_side(float(centroid), real.shape[1], prediction.patient_orientation)
+        side = patient_side(float(centroid), true.shape[1], prediction.patient_orientation)
         sides.add(UNKNOWN if side is None else side.value)
     if UNKNOWN in sides:
         return UNKNOWN
@@ -199,20 +199,20 @@ def _side(real: NDArray[np.bool_], prediction: Prediction) -> str:
 
 
 def _lesions(
-    prediction: Prediction, said: NDArray[np.bool_], real: NDArray[np.bool_]
+    prediction: Prediction, predicted: NDArray[np.bool_], true: NDArray[np.bool_]
 ) -> dict[str, FilmLesions]:
     """Match the record's lesions with those of the truth under every rule."""
-    outlines = [_said(prediction, lesion.run_lengths) for lesion in prediction.lesions]
+    outlines = [_predicted_mask(prediction, lesion.run_lengths) for lesion in prediction.lesions]
     scores = tuple(lesion.score for lesion in prediction.lesions)
-    united = np.zeros_like(said)
+    united = np.zeros_like(predicted)
     for outline in outlines:
         united |= outline
-    if not np.array_equal(united, said):
+    if not np.array_equal(united, predicted):
         raise DataError(
             f"image {prediction.image_id}: its lesions in predictions.jsonl do not unite to its "
             "row in predictions_aggregated.csv; run predict again"
         )
-    count, labels = label_lesions(real)
+    count, labels = label_lesions(true)
     shared, iou = overlaps(labels, count, outlines)
     return {rule: match_lesions(shared, iou, scores, rule) for rule in HIT_RULES}
 

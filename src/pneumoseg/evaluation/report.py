@@ -14,14 +14,14 @@ from typing import Any
 
 from pneumoseg.evaluation import report_curves as curves
 from pneumoseg.evaluation.measured_films import Cases
-from pneumoseg.evaluation.report_figures import Asked, measure, report_figures, stratum_figures
+from pneumoseg.evaluation.report_figures import measure, report_figures, stratum_figures
 from pneumoseg.evaluation.report_page import write_report_page
 from pneumoseg.evaluation.report_pictures import draw_report
 from pneumoseg.evaluation.strata import Stratum, strata
 from pneumoseg.evaluation.worst_cases import choose_worst, describe, draw_worst
-from pneumoseg.metrics import Figure
 from pneumoseg.reading.predictions import Prediction
 from pneumoseg.statistics.certified import certify_recall, judge_recall
+from pneumoseg.statistics.estimate import Estimate, Quantity
 from pneumoseg.statistics.froc import FALSE_POSITIVE_RATES
 from pneumoseg.statistics.resampling import Resampler
 from pneumoseg.storage.result import write_json
@@ -144,14 +144,16 @@ def make_report(cases: Cases, draws: Resampler, given: ReportInput) -> dict[str,
 
 
 def _measured(
-    parts: list[list[Asked]], cases: Cases, draws: Resampler
-) -> list[list[tuple[str, Figure]]]:
+    parts: list[list[Quantity]], cases: Cases, draws: Resampler
+) -> list[list[tuple[str, Estimate]]]:
     """Measure all parts on one draw and hand each its own figures."""
-    found = iter(measure([asked for part in parts for asked in part], cases, draws))
+    found = iter(measure([each for part in parts for each in part], cases, draws))
     return [[next(found) for _ in part] for part in parts]
 
 
-def _stratum(stratum: Stratum, of_group: Mapping[int, list[tuple[str, Figure]]]) -> dict[str, Any]:
+def _stratum(
+    stratum: Stratum, of_group: Mapping[int, list[tuple[str, Estimate]]]
+) -> dict[str, Any]:
     return {
         "by": stratum.by,
         "definition": stratum.definition,

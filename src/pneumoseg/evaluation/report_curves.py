@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg import metrics
-from pneumoseg.calibration import CALIBRATION_BINS
 from pneumoseg.evaluation.measured_films import Cases
-from pneumoseg.evaluation.report_figures import NO_POSITIVE, Asked, measure, share
+from pneumoseg.evaluation.report_figures import NO_POSITIVE, measure, share
 from pneumoseg.statistics import weighted
+from pneumoseg.statistics.estimate import Quantity
 from pneumoseg.statistics.froc import Candidates
 from pneumoseg.statistics.resampling import Resampler
 
@@ -42,11 +42,11 @@ def precision_recall_points(cases: Cases) -> dict[str, list[float]] | None:
         return None
     distinct, place = np.unique(cases.probability, return_inverse=True)
     found = np.bincount(place, weights=cases.label, minlength=distinct.size)[::-1].cumsum()
-    said = np.bincount(place, minlength=distinct.size)[::-1].cumsum()
+    suspected = np.bincount(place, minlength=distinct.size)[::-1].cumsum()
     gained = np.diff(found, prepend=0.0) > 0  # between them precision only falls
     return {
         "recall": (found[gained] / found[-1]).tolist(),
-        "precision": (found[gained] / said[gained]).tolist(),
+        "precision": (found[gained] / suspected[gained]).tolist(),
         "threshold": distinct[::-1][gained].tolist(),
     }
 
@@ -71,12 +71,12 @@ def froc_points(cases: Cases) -> dict[str, Any]:
 
 def reliability_bins(cases: Cases, draws: Resampler) -> list[dict[str, Any]]:
     """Observed share of positives in equal bins of probability, with interval."""
-    place = np.minimum((cases.probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    place = weighted.bin_of(cases.probability)
     members = [place == k for k in np.unique(place)]
-    asked = [share("reliability", "observed", cases.label, inside, "") for inside in members]
+    quantities = [share("reliability", "observed", cases.label, inside, "") for inside in members]
     return [
-        {"probability": float(cases.probability[inside].mean())} | _plain(figure)
-        for inside, (_, figure) in zip(members, measure(asked, cases, draws), strict=True)
+        {"probability": float(cases.probability[inside].mean())} | asdict(figure)
+        for inside, (_, figure) in zip(members, measure(quantities, cases, draws), strict=True)
     ]
 
 
@@ -85,21 +85,21 @@ def size_bins(cases: Cases, draws: Resampler) -> list[dict[str, Any]]:
 
     Bins hold equally many positive films, from the smallest lesions to the largest.
     """
-    ill = np.flatnonzero(cases.label)
-    if not ill.size:
+    positive = np.flatnonzero(cases.label)
+    if not positive.size:
         return []
-    count = max(1, min(SIZE_BINS, ill.size // FEWEST_IN_BIN))
-    ordered = ill[np.argsort(cases.true_share[ill], kind="stable")]
-    asked, sizes = [], []
+    count = max(1, min(SIZE_BINS, positive.size // FEWEST_IN_BIN))
+    ordered = positive[np.argsort(cases.true_share[positive], kind="stable")]
+    quantities, sizes = [], []
     for part in np.array_split(ordered, count):
         inside = np.zeros_like(cases.label)
         inside[part] = True
         covered = cases.true_share[part]
         sizes.append([float(value) for value in (covered.min(), np.median(covered), covered.max())])
         dice = weighted.mean_over(cases.dice, inside)
-        asked.append(share("size", "recall", cases.positive, inside, NO_POSITIVE))
-        asked.append(Asked("size", "lesion Dice", inside, dice, NO_POSITIVE))
-    figures = [_plain(figure) for _, figure in measure(asked, cases, draws)]
+        quantities.append(share("size", "recall", cases.positive, inside, NO_POSITIVE))
+        quantities.append(Quantity("lesion Dice", inside, dice, NO_POSITIVE))
+    figures = [asdict(figure) for _, figure in measure(quantities, cases, draws)]
     return [
         {"smallest": low, "median": middle, "largest": high}
         | {"recall": figures[2 * k], "lesion_dice": figures[2 * k + 1]}
@@ -156,7 +156,3 @@ def operating_points(
         }
         for name, threshold in thresholds.items()
     ]
-
-
-def _plain(figure: metrics.Figure) -> dict[str, Any]:
-    return asdict(figure)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pneumoseg.statistics.estimate import Estimate
 from pneumoseg.writing import page as frame
 from pneumoseg.writing.page import escaped
 
@@ -83,11 +84,9 @@ def _tiles(report: Report) -> str:
         ("Patients", patients, ""),
     ]
     for title, group, name in shown:
-        figure = found[group, name]
-        value, low, high = (figure[key] for key in ("value", "low", "high"))
-        interval = "no interval" if low is None else f"{low:.3f} to {high:.3f}"
-        detail = f"{interval}, n {figure['n']:,}"
-        tiles.append((title, "–" if value is None else f"{value:.3f}", detail))
+        figure = Estimate.of_record(found[group, name])
+        detail = f"{figure.interval_in_words()}, n {figure.n:,}"
+        tiles.append((title, "–" if figure.value is None else figure.value_in_words(), detail))
     return frame.tiles(tiles)
 
 
@@ -117,13 +116,9 @@ def _row(figure: Mapping[str, Any]) -> str:
     if figure["value"] is None:
         reason = f'<td class="reason" colspan="2">{escaped(figure["reason"])}</td>'
         return f"<tr>{name}{reason}{counts}</tr>\n"
-    interval = (
-        "too few resamples"
-        if figure["low"] is None
-        else f"{figure['low']:.3f} to {figure['high']:.3f}"
-    )
+    value, interval, *_ = Estimate.of_record(figure).cells()
     return (
-        f'<tr>{name}<td class="number">{figure["value"]:.3f}</td>'
+        f'<tr>{name}<td class="number">{value}</td>'
         f'<td class="number">{interval}</td>{counts}</tr>\n'
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
+from pneumoseg.statistics.estimate import Estimate
 
 Report = Mapping[str, Any]
 _MARKS = "so^v"
@@ -53,24 +54,12 @@ def draw_report(record: Path, folder: Path) -> list[Path]:
     return drawn
 
 
-def _figure(report: Report, group: str, name: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next(
-        figure for figure in report["figures"] if (figure["group"], figure["name"]) == (group, name)
+def _estimate(report: Report, group: str, name: str) -> Estimate:
+    return next(
+        Estimate.of_record(figure)
+        for figure in report["figures"]
+        if (figure["group"], figure["name"]) == (group, name)
     )
-    return found
-
-
-def _said(figure: Mapping[str, Any]) -> str:
-    """A value with its interval: ``0.837 (0.775 to 0.891)``."""
-    if figure["value"] is None:
-        return "n/a"
-    if figure["low"] is None:
-        return f"{figure['value']:.3f} (no interval)"
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
-
-
-def _counts(figure: Mapping[str, Any]) -> str:
-    return f"n = {figure['n']}, {figure['n_positive']} positive"
 
 
 def _unit(axes: Any, across: str, up: str) -> None:
@@ -95,17 +84,17 @@ def _points(axes: Any, report: Report, across: str, up: str) -> None:
 def _draw_ranking(report: Report, path: Path) -> None:
     sheet = new_sheet(10.0, 4.9)
     group, curves = "ranking and probability", report["curves"]
-    area, precision = (_figure(report, group, name) for name in ("AUROC", "average precision"))
-    axes = add_axes(sheet, (1, 2, 1), f"AUROC {_said(area)}\n{_counts(area)}")
+    area, precision = (_estimate(report, group, name) for name in ("AUROC", "average precision"))
+    axes = add_axes(sheet, (1, 2, 1), f"AUROC {area.in_words()}\n{area.counts_in_words()}")
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
     roc = curves["roc"]
     axes.plot(roc["false_positive_rate"], roc["recall"], color=ACCENT, linewidth=2)
     _points(axes, report, "alarms", "recall")
     _unit(axes, "1 − specificity", "recall")
     axes.legend(frameon=False, fontsize=8, loc="lower right")
-    title = f"average precision {_said(precision)}\n{_counts(precision)}"
+    title = f"average precision {precision.in_words()}\n{precision.counts_in_words()}"
     axes = add_axes(sheet, (1, 2, 2), title)
-    prevalence = _figure(report, group, "prevalence")["value"]
+    prevalence = _estimate(report, group, "prevalence").value or 0.0
     axes.axhline(prevalence, color=FAINT, linewidth=1, linestyle="--",
                  label=f"by chance: prevalence {prevalence:.3f}")  # fmt: skip
     curve = curves["precision_recall"]
@@ -116,33 +105,34 @@ def _draw_ranking(report: Report, path: Path) -> None:
     save_png(sheet, path)
 
 
-def _bars(figures: Sequence[Mapping[str, Any]]) -> list[list[float]]:
+def _bars(estimates: Sequence[Estimate]) -> list[list[float]]:
     """Lengths of the error bars below and above, 0 where there is no interval."""
+    ends = [(e.value or 0.0, e.low, e.high) for e in estimates]
     return [
-        [0.0 if f["low"] is None else max(0.0, f["value"] - f["low"]) for f in figures],
-        [0.0 if f["high"] is None else max(0.0, f["high"] - f["value"]) for f in figures],
+        [0.0 if low is None else max(0.0, value - low) for value, low, _ in ends],
+        [0.0 if high is None else max(0.0, high - value) for value, _, high in ends],
     ]
 
 
 def _draw_decisions(report: Report, path: Path) -> None:
     """Recall, specificity, PPV, NPV and F2 at both thresholds."""
     names = ("recall", "specificity", "PPV", "NPV", "F2")
-    prevalence = _figure(report, "ranking and probability", "prevalence")
+    prevalence = _estimate(report, "ranking and probability", "prevalence")
     sheet = new_sheet(6.0, 5.2)
-    axes = add_axes(sheet, (1, 1, 1), f"Decisions of stage one\n{_counts(prevalence)}")
+    axes = add_axes(sheet, (1, 1, 1), f"Decisions of stage one\n{prevalence.counts_in_words()}")
     for shift, colour, (which, threshold) in zip(
         (-0.13, 0.13), (FAINT, ACCENT), report["thresholds"].items(), strict=True
     ):
         label = f"{which} threshold {threshold:.3g}"
         for row, name in enumerate(names):
-            figure = _figure(report, f"decisions at the {which} threshold", name)
-            if figure["value"] is None:
+            figure = _estimate(report, f"decisions at the {which} threshold", name)
+            if figure.value is None:
                 continue
-            axes.errorbar([figure["value"]], [row + shift], xerr=_bars([figure]), fmt="o",
+            axes.errorbar([figure.value], [row + shift], xerr=_bars([figure]), fmt="o",
                           color=colour, markersize=6, elinewidth=2, capsize=2,
                           label=label)  # fmt: skip
             label = "_"  # one line in the legend
-            axes.annotate(f"{figure['value']:.3f}", (figure["value"], row + shift), (0, 7),
+            axes.annotate(figure.value_in_words(), (figure.value, row + shift), (0, 7),
                           textcoords="offset points", ha="center", fontsize=7)  # fmt: skip
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -158,14 +148,20 @@ def _draw_reliability(report: Report, path: Path) -> None:
         report["curves"]["reliability"],
         "ranking and probability",
     )
-    error = _figure(report, group, "expected calibration error")
-    brier = _figure(report, group, "Brier score")
-    title = f"ECE {_said(error)}\nBrier {_said(brier)}\n{_counts(error)}"
+    error = _estimate(report, group, "expected calibration error")
+    brier = _estimate(report, group, "Brier score")
+    title = f"ECE {error.in_words()}\nBrier {brier.in_words()}\n{error.counts_in_words()}"
     axes = add_axes(sheet, (1, 1, 1), title)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
     across, up = [b["probability"] for b in bins], [b["value"] for b in bins]
     axes.errorbar(
-        across, up, yerr=_bars(bins), fmt="none", ecolor=ACCENT, elinewidth=1.2, capsize=2
+        across,
+        up,
+        yerr=_bars([Estimate.of_record(b) for b in bins]),
+        fmt="none",
+        ecolor=ACCENT,
+        elinewidth=1.2,
+        capsize=2,
     )
     total = sum(b["n"] for b in bins)
     axes.scatter(across, up, s=[15.0 + 250.0 * b["n"] / total for b in bins], color=ACCENT,
@@ -207,8 +203,8 @@ def _draw_size(report: Report, path: Path) -> None:
         ("recall", "recall", ACCENT, 0.985),
         ("lesion_dice", "lesion Dice", SECOND, 1.015),
     ):
-        figures = [b[key] for b in bins]
-        axes.errorbar([x * shift for x in across], [f["value"] for f in figures],
+        figures = [Estimate.of_record(b[key]) for b in bins]
+        axes.errorbar([x * shift for x in across], [b[key]["value"] for b in bins],
                       yerr=_bars(figures), color=colour, marker="o", markersize=5, linewidth=1.6,
                       elinewidth=1.2, capsize=3, label=name)  # fmt: skip
     for x, b in zip(across, bins, strict=True):
@@ -230,11 +226,13 @@ def _draw_size(report: Report, path: Path) -> None:
 def _draw_pass_and_cost(report: Report, path: Path) -> None:
     curve = report["curves"]["pass_and_cost"]
     seconds = curve["seconds_per_image"]
-    share = _figure(report, "pass-through and cost", "share reaching stage two")
+    share = _estimate(report, "pass-through and cost", "share reaching stage two")
     sheet = new_sheet(10.0 if seconds else 5.2, 4.7)
     columns = 2 if seconds else 1
     axes = add_axes(
-        sheet, (1, columns, 1), f"share reaching stage two {_said(share)}\n{_counts(share)}"
+        sheet,
+        (1, columns, 1),
+        f"share reaching stage two {share.in_words()}\n{share.counts_in_words()}",
     )
     axes.plot(curve["share_passing"], curve["recall"], color=ACCENT, linewidth=2)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
@@ -242,8 +240,8 @@ def _draw_pass_and_cost(report: Report, path: Path) -> None:
     _unit(axes, "share of all images that passes to stage two", "recall")
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     if seconds:
-        cost = _figure(report, "pass-through and cost", "seconds per image")
-        axes = add_axes(sheet, (1, 2, 2), f"seconds per image {_said(cost)}\nn = {cost['n']}")
+        cost = _estimate(report, "pass-through and cost", "seconds per image")
+        axes = add_axes(sheet, (1, 2, 2), f"seconds per image {cost.in_words()}\nn = {cost.n}")
         axes.plot(curve["recall"], seconds, color=ACCENT, linewidth=2)
         whole = curve["seconds_stage_one"] + curve["seconds_stage_two"]
         axes.axhline(whole, color=FAINT, linestyle="--", linewidth=1,

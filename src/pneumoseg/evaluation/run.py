@@ -24,10 +24,11 @@ from pneumoseg.evaluation.report import (
     write_report,
 )
 from pneumoseg.evaluation.report_figures import main_figures, measure
-from pneumoseg.metrics import ConfusionMatrix, Figure
+from pneumoseg.metrics import ConfusionMatrix, Estimate
 from pneumoseg.reading.predictions import count_failures, read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
 from pneumoseg.settings import CLASSIFIER_THRESHOLD
+from pneumoseg.statistics.estimate import CELLS
 from pneumoseg.statistics.resampling import resampler
 from pneumoseg.storage.result import write_json, writing_results
 from pneumoseg.storage.whole_folder import whole_folder
@@ -93,7 +94,7 @@ class Coverage:
 class Evaluation:
     """The measured figures and all that is needed to trust them."""
 
-    figures: tuple[Figure, ...]
+    figures: tuple[Estimate, ...]
     confusion: ConfusionMatrix
     """At the threshold the predictions were made with."""
     confusion_default: ConfusionMatrix
@@ -197,16 +198,8 @@ def _check_folder(folder: Path) -> None:
 
 def evaluation_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     """The figures as text cells, a header first: figure, value, interval, n, positive, patients."""
-    rows: list[tuple[str, ...]] = [
-        ("figure", "value", "95 % interval", "n", "positive", "patients")
-    ]
-    for figure in evaluation.figures:
-        value = figure.reason if figure.value is None else f"{figure.value:.3f}"
-        unknown = figure.low is None or figure.high is None
-        interval = "-" if unknown else f"{figure.low:.3f} to {figure.high:.3f}"
-        patients = "unknown" if figure.n_patients is None else str(figure.n_patients)
-        rows.append((figure.name, value, interval, str(figure.n), str(figure.n_positive), patients))
-    return rows
+    header = ("figure", *CELLS)
+    return [header, *((figure.name, *figure.cells()) for figure in evaluation.figures)]
 
 
 def _write(evaluation: Evaluation, cases: Cases, folder: Path) -> None:

@@ -27,7 +27,7 @@ SIZES = (
 AGES = (("0 to 17", 0, 18), ("18 to 39", 18, 40), ("40 to 64", 40, 65), ("65 and over", 65, 121))
 """Name, first year, first year beyond; an age of more than 120 is an error of the table."""
 DEFINITIONS = {
-    "size": "; ".join(f"{name}: {said}" for name, said in SIZES)
+    "size": "; ".join(f"{name}: {range_}" for name, range_ in SIZES)
     + ". All lesions of a film together; positive films only.",
     "side": "Patient's side of the true lesions' centroids, by the film's orientation where its "
     "record says it, else with the patient's right on the viewer's left; positive films only.",
@@ -116,8 +116,8 @@ def _by_table(by: str, cells: Sequence[str]) -> Stratum:
 
 def _size_names(cases: Cases) -> list[str]:
     return [
-        size_of(share) if ill else ""
-        for share, ill in zip(cases.true_share, cases.label, strict=True)
+        size_of(share) if positive else ""
+        for share, positive in zip(cases.true_share, cases.label, strict=True)
     ]
 
 

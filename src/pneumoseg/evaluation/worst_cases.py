@@ -63,7 +63,7 @@ def describe(case: WorstCase, cases: Cases) -> dict[str, Any]:
         "probability": float(cases.probability[k]),
         "dice": float(cases.dice[k]),
         "true_share_of_film": float(cases.true_share[k]),
-        "outlined_share_of_film": float(cases.said_share[k]),
+        "outlined_share_of_film": float(cases.predicted_share[k]),
         "side": str(cases.side[k]) or None,
         "picture": None,
     }
@@ -107,9 +107,9 @@ def draw_worst(
         real, _ = true_mask(
             prediction.image_id, truth[prediction.image_id], prediction.shape, mask_grid
         )
-        said = Mask(rle.decode(prediction.run_lengths, prediction.shape))
+        predicted = Mask(rle.decode(prediction.run_lengths, prediction.shape))
         picture = draw_overlay(
-            image, said if prediction.segmented else None, truth=Mask(real), max_side=SIDE
+            image, predicted if prediction.segmented else None, truth=Mask(real), max_side=SIDE
         )
         name = f"{safe_file_name(prediction.image_id)}.jpg"
         folder.mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.audits.scores import Measure
-from pneumoseg.metrics import Figure
+from pneumoseg.metrics import Estimate
 from pneumoseg.operating_point.ablation_picture import draw_ablation
 from pneumoseg.operating_point.joint import Progress, SearchSettings, scored_films
 from pneumoseg.operating_point.joint_search import (
@@ -35,13 +34,14 @@ from pneumoseg.operating_point.joint_search import (
     Nested,
     Outcome,
     Space,
-    deal,
     nested_search,
+    outer_folds,
 )
 from pneumoseg.operating_point.outline_tables import outline_tables
 from pneumoseg.operating_point.scores import CascadeScores
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE
+from pneumoseg.statistics.paired import FilmEstimator
 from pneumoseg.storage.result import write_result
 
 ABLATION_FILE = "ablation.json"
@@ -63,7 +63,7 @@ AIMED_AT = {Aim.CLINICAL: "lesion Dice", Aim.LEADERBOARD: "SIIM mean Dice"}
 
 @dataclass(frozen=True)
 class AblateSettings(SearchSettings):
-    """What ``pneumoseg ablate`` is asked to do."""
+    """What ``pneumoseg ablate`` is to do."""
 
     out: Path = Path("outputs/ablation")
     """Folder for the JSON file and the picture."""
@@ -93,8 +93,8 @@ class WayReport:
 
     way: str
     aim: Aim
-    figures: tuple[Figure, ...]
-    differences: tuple[Figure, ...]
+    figures: tuple[Estimate, ...]
+    differences: tuple[Estimate, ...]
     cost: Cost
     nested: Nested
 
@@ -117,12 +117,14 @@ def run_ablate(settings: AblateSettings, *, on_film: Progress | None = None) -> 
     """
     cascade = Cascade.load(settings.bundle, threads=settings.threads)
     scores, films = scored_films(cascade, settings, on_film)
-    told = None if on_film is None else lambda done: on_film("measuring soft masks", done)
-    soft = outline_tables(scores, weight=films.probability, on_film=told)
+    measuring = None if on_film is None else lambda done: on_film("measuring soft masks", done)
+    soft = outline_tables(scores, weight=films.probability, on_film=measuring)
     films_of = dict.fromkeys(WAYS, films) | {
         SOFT: Films(soft, films.probability, films.label, films.patient, films.small)
     }
-    fold = deal(films.label, films.patient, np.random.default_rng(settings.seed), settings.folds)
+    fold = outer_folds(
+        films.label, films.patient, np.random.default_rng(settings.seed), settings.folds
+    )
     reports: list[WayReport] = []
     for aim in Aim:
         found = {
@@ -154,14 +156,14 @@ def verdict(reports: list[WayReport]) -> str:
     better, faster = _sign(gain, -1.0), _sign_of(saved)
     fewer = _sign(alarms, +1.0)
     if min(better, faster, fewer) >= 0 and max(better, faster, fewer) > 0:
-        said = "the cascade pays here"
+        pays = "the cascade pays here"
     elif max(better, faster, fewer) <= 0:
-        said = "the cascade does not pay here"
+        pays = "the cascade does not pay here"
     else:
-        said = "the cascade pays in part here"
+        pays = "the cascade pays in part here"
     soft = difference_of[SOFT]
     return (
-        f"For the {aim.value} aim {said}: against «{rival}» it takes {abs(saved):.0%} "
+        f"For the {aim.value} aim {pays}: against «{rival}» it takes {abs(saved):.0%} "
         f"{'less' if saved >= 0 else 'more'} time per film, changes {measured} by "
         f"{_signed(gain, -1.0)} and the share of healthy films with an outline by "
         f"{_signed(alarms, -1.0)}; a soft gate in its place, at the full cost of both networks, "
@@ -171,12 +173,12 @@ def verdict(reports: list[WayReport]) -> str:
     )
 
 
-def _sign(difference: Figure, direction: float) -> int:
+def _sign(difference: Estimate, direction: float) -> int:
     """1 where the interval lies wholly in a direction, -1 wholly against it, 0 where it holds 0."""
-    if difference.low is None or difference.high is None:
+    seen = difference if direction > 0 else difference.negated()
+    if seen.low is None or seen.high is None:
         return 0
-    low, high = sorted((direction * difference.low, direction * difference.high))
-    return 1 if low > 0 else -1 if high < 0 else 0
+    return 1 if seen.low > 0 else -1 if seen.high < 0 else 0
 
 
 def _sign_of(saved: float) -> int:
@@ -184,14 +186,10 @@ def _sign_of(saved: float) -> int:
     return 1 if saved > 0.05 else -1 if saved < -0.05 else 0
 
 
-def _signed(difference: Figure, direction: float) -> str:
+def _signed(difference: Estimate, direction: float) -> str:
     """A difference with its interval, from the cascade's side."""
-    if difference.value is None or difference.low is None or difference.high is None:
-        return "not known"
-    low, high = sorted((direction * difference.low, direction * difference.high))
-    # Rounded before the zero is added: no difference is +0.000, never -0.000.
-    value, low, high = (round(x, 3) + 0.0 for x in (direction * difference.value, low, high))
-    return f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
+    seen = difference if direction > 0 else difference.negated()
+    return seen.in_words(signed=True)
 
 
 def _report(
@@ -201,12 +199,12 @@ def _report(
     scores: CascadeScores,
     settings: AblateSettings,
 ) -> WayReport:
-    measure = Measure(films.label, films.patient, settings.seed, settings.repeats)
+    by_film = FilmEstimator(films.label, films.patient, settings.seed, settings.repeats)
     mine = per_film(found[way].outcome, films)
     base = per_film(found[CASCADE].outcome, films)
-    figures = tuple(measure.mean(name, value, over) for name, (value, over) in mine.items())
+    figures = tuple(by_film.mean(name, value, over) for name, (value, over) in mine.items())
     differences = tuple(
-        measure.mean(name, value - base[name][0], over) for name, (value, over) in mine.items()
+        by_film.mean(name, value - base[name][0], over) for name, (value, over) in mine.items()
     )
     outcome = found[way].outcome
     cost = Cost(
@@ -244,13 +242,13 @@ def _content(
 ) -> dict[str, Any]:
     """Everything of the report as plain values; the picture is drawn from this alone."""
     card = cascade.bundle.card
-    ill = films.label
+    label = films.label
     return {
         "bundle": f"{card.name} {card.version}",
-        "n": int(ill.size),
-        "n_positive": int(ill.sum()),
+        "n": int(label.size),
+        "n_positive": int(label.sum()),
         "n_patients": len(set(films.patient.tolist())),
-        "siim_mean_dice_of_empty_masks": float((~ill).mean()),
+        "siim_mean_dice_of_empty_masks": float((~label).mean()),
         "constraint": asdict(settings.constraint),
         "folds": settings.folds,
         "seed": settings.seed,

@@ -31,7 +31,7 @@ from pneumoseg.statistics.certified import (
     judge_recall,
     lowest_positive,
 )
-from pneumoseg.statistics.recall_bounds import recall_lower_bound
+from pneumoseg.statistics.proportions import clopper_pearson_lower
 from pneumoseg.storage.result import write_result
 
 CERTIFIED_FILE = "certified.json"
@@ -39,7 +39,7 @@ CERTIFIED_FILE = "certified.json"
 
 @dataclass(frozen=True)
 class CertifySettings:
-    """What ``pneumoseg certify`` is asked to do."""
+    """What ``pneumoseg certify`` is to do."""
 
     predictions: Path
     """Folder that pneumoseg predict wrote."""
@@ -151,7 +151,7 @@ def _curve(
     return {
         "threshold": thresholds.tolist(),
         "recall": (found / n).tolist(),
-        "lower_bound": [recall_lower_bound(int(f), n, confidence) for f in found],
+        "lower_bound": [clopper_pearson_lower(int(f), n, confidence) for f in found],
         "specificity": below.tolist(),
     }
 
@@ -161,9 +161,9 @@ def draw_certified(content: Mapping[str, Any], path: Path) -> None:
     chosen, curve = content["chosen_here"], content["curve"]
     unit = "patients" if chosen["unit"] == "patient" else "films"
     figure = new_sheet(7.5, 4.6)
-    said = "certified" if chosen["certified"] else "NOT certified"
+    verdict = "certified" if chosen["certified"] else "NOT certified"
     title = (
-        f"{said}: recall {chosen['target']:g}, confidence {chosen['confidence']:g}, "
+        f"{verdict}: recall {chosen['target']:g}, confidence {chosen['confidence']:g}, "
         f"{chosen['n_units']} {unit} with a pneumothorax, {chosen['n_negative']} films without"
     )
     axes = add_axes(figure, (1, 1, 1), title)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
+from scipy.special import logit
 
-from pneumoseg.metrics import CONFIDENCE
+from pneumoseg.statistics.logistic import fit_ridge
+from pneumoseg.statistics.resampling import TAILS
 
 RECALLS = (0.5, 0.95)
 """Chances of being seen whose size is reported."""
@@ -23,7 +24,7 @@ FEWEST_FILMS = 10
 """Positive films without which no curve is fitted."""
 _RIDGE = 0.01
 """Pull of the slope towards 0, worth a hundredth of a film: keeps a perfectly parted set finite."""
-_STEPS = 40
+_FREE = 1e-9
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -107,16 +108,9 @@ def seen_sizes(
 
 
 def _fit(x: Floats, seen: Bools, weights: Floats) -> Floats:
-    """Weighted logistic regressions by Newton's method: x (n,), weights (r, n) to (r, 2)."""
+    """Intercept and slope for each set of weights: x (n,), weights (r, n) to (r, 2)."""
     design = np.stack([np.ones_like(x), x - x.mean()], axis=1)  # (n, 2)
-    curves = np.zeros((weights.shape[0], 2))
-    ridge = np.diag([1e-9, _RIDGE])
-    for _ in range(_STEPS):
-        chance = expit(curves @ design.T)  # (r, n)
-        slope = (weights * (seen - chance)) @ design - curves @ ridge
-        bend = np.einsum("rn,ni,nj->rij", weights * chance * (1 - chance), design, design) + ridge
-        step = np.linalg.solve(bend, slope[..., None])[..., 0]
-        curves += np.clip(step, -2.0, 2.0)
+    curves = fit_ridge(design, seen, np.array([_FREE, _RIDGE]), weights)
     curves[:, 0] -= curves[:, 1] * x.mean()  # back to the intercept at log2(area) = 0
     return curves
 
@@ -134,8 +128,7 @@ def _limit(
     """One limit; what lies beyond the sizes that were there is not stated."""
     value = low = high = None
     if not reason:
-        tail = (1.0 - CONFIDENCE) / 2.0
-        ends = np.quantile(crossings[1:], [tail, 1.0 - tail], method="nearest")
+        ends = np.quantile(crossings[1:], TAILS, method="nearest")
         value = _within(crossings[0], area)
         low, high = (_within(end, area) for end in ends)
         if value is None:

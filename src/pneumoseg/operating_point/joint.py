@@ -18,7 +18,7 @@ import numpy as np
 from pneumoseg.audits.scores import check_draws
 from pneumoseg.bundle import Bundle, CardFigure
 from pneumoseg.errors import UsageError
-from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
+from pneumoseg.metrics import BOOTSTRAP_REPEATS, Estimate
 from pneumoseg.operating_point.derived_bundle import derive_bundle
 from pneumoseg.operating_point.detectable_size import (
     SeenSizes,
@@ -35,8 +35,8 @@ from pneumoseg.operating_point.joint_search import (
     Constraint,
     Films,
     Nested,
-    deal,
     nested_search,
+    outer_folds,
 )
 from pneumoseg.operating_point.out_of_fold import film_percent, outcome_figures, outcome_sizes
 from pneumoseg.operating_point.outline_tables import MIN_PIXELS, outline_tables
@@ -55,7 +55,7 @@ Progress = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class SearchSettings(ScoreSettings):
-    """What the search for an operating point is told, by whichever command."""
+    """What the search for an operating point takes, whichever the command."""
 
     folds: int = FOLDS
     """Folds by patient: each reports on what the others chose."""
@@ -91,7 +91,7 @@ class SearchSettings(ScoreSettings):
 
 @dataclass(frozen=True)
 class OperatingPointSettings(SearchSettings):
-    """What ``pneumoseg operating-point`` is asked to do."""
+    """What ``pneumoseg operating-point`` is to do."""
 
     out: Path = Path("outputs/operating_point")
     """Folder for the JSON file and the picture."""
@@ -108,7 +108,7 @@ class AimReport:
     aim: Aim
     config: PipelineConfig
     fold_configs: tuple[PipelineConfig, ...]
-    figures: tuple[Figure, ...]
+    figures: tuple[Estimate, ...]
     sizes: tuple[SeenSizes, ...]
 
     @property
@@ -125,24 +125,24 @@ class AimReport:
         """What is seen and what the filters cost, from the report's content."""
         mine = content["aims"][self.aim.value]
         lesions, films = mine["removed_by_min_pixels"], mine["removed_by_top_rule"]
-        said = [_size_sentence(size) for size in self.sizes]
+        sentences = [_size_sentence(size) for size in self.sizes]
         score, empty = (
             next(figure.value for figure in self.figures if figure.name == name)
             for name in ("SIIM mean Dice", "SIIM mean Dice of empty masks")
         )
         if score is not None and empty is not None and score <= empty:
-            said.insert(0, f"SIIM mean Dice {score:.3f}: empty masks would score {empty:.3f}")
-        said.append(
+            sentences.insert(0, f"SIIM mean Dice {score:.3f}: empty masks would score {empty:.3f}")
+        sentences.append(
             f"the size filter alone ({lesions['smallest_kept']} px) would remove "
             f"{lesions['lesions']} of {lesions['of_lesions']} true lesions and with them all of "
             f"{lesions['films']} of {lesions['of_films']} positive films, were the masks perfect"
         )
         if films["smallest_kept"]:
-            said.append(
+            sentences.append(
                 f"the top rule's area ({films['smallest_kept']} px) is more than the whole "
                 f"pneumothorax of {films['films']} of {films['of_films']} positive films"
             )
-        return said
+        return sentences
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def run_operating_point(
     cascade = Cascade.load(settings.bundle, threads=settings.threads)
     scores, films = scored_films(cascade, settings, on_film)
     rng = np.random.default_rng(settings.seed)
-    fold = deal(films.label, films.patient, rng, settings.folds)
+    fold = outer_folds(films.label, films.patient, rng, settings.folds)
     aims, nested = [], []
     for aim in Aim:
         found = nested_search(films, fold, aim, settings.constraint)
@@ -200,11 +200,11 @@ def scored_films(
 ) -> tuple[CascadeScores, Films]:
     """Score the films of the settings and measure their masks at every setting."""
 
-    def told(what: str) -> Callable[[int], None] | None:
+    def progress(what: str) -> Callable[[int], None] | None:
         return None if on_film is None else lambda done: on_film(what, done)
 
-    scores = score_films(cascade, settings, on_film=told("running the networks"))
-    tables = outline_tables(scores, on_film=told("measuring masks"))
+    scores = score_films(cascade, settings, on_film=progress("running the networks"))
+    tables = outline_tables(scores, on_film=progress("measuring masks"))
     small = scores.label & (film_percent(scores, tables.truth_area) < settings.small_percent)
     probability = cascade.bundle.card.calibration.apply(scores.logit)
     return scores, Films(tables, probability, scores.label, scores.patient, small)
@@ -230,16 +230,16 @@ def _content(
     settings: OperatingPointSettings,
 ) -> dict[str, Any]:
     """Everything of the report as plain values; the picture is drawn from this alone."""
-    ill = films.label
-    lesions = [a for a, label in zip(films.tables.true_lesions, ill, strict=True) if label]
+    label = films.label
+    lesions = [a for a, positive in zip(films.tables.true_lesions, label, strict=True) if positive]
     return {
         "bundle": f"{bundle.card.name} {bundle.card.version}",
         "grid_pixels": GRID_SIZE * GRID_SIZE,
-        "n": int(ill.size),
-        "n_positive": int(ill.sum()),
+        "n": int(label.size),
+        "n_positive": int(label.sum()),
         "n_small": int(films.small.sum()),
         "n_patients": len(set(films.patient.tolist())),
-        "n_positive_patients": len(set(films.patient[ill].tolist())),
+        "n_positive_patients": len(set(films.patient[label].tolist())),
         "small_percent": settings.small_percent,
         "constraint": asdict(settings.constraint),
         "folds": settings.folds,
@@ -257,12 +257,12 @@ def _content(
                 "removed_by_top_rule": asdict(
                     removed_by_top_rule(lesions, report.config.top_min_pixels)
                 ),
-                "seen": found.outcome.seen[ill].tolist(),
+                "seen": found.outcome.seen[label].tolist(),
             }
             for report, found in zip(aims, nested, strict=True)
         },
         "seen_from_dice": SEEN_DICE,
-        "true_area": films.tables.truth_area[ill].tolist(),
+        "true_area": films.tables.truth_area[label].tolist(),
         "true_lesions": [list(areas) for areas in lesions],
         "size_filter": [asdict(removed_by_size(lesions, pixels)) for pixels in MIN_PIXELS],
     }
@@ -279,14 +279,8 @@ def _derive(
         f"{int(films.label.sum())} positive; its figures are out of fold."
     )
     figures = tuple(
-        CardFigure(
-            name=figure.name,
-            value=figure.value,
-            low=figure.low,
-            high=figure.high,
-            n=figure.n,
-            n_positive=figure.n_positive,
-            n_patients=figure.n_patients,
+        CardFigure.of(
+            figure,
             split=f"out of fold, nested cross-validation, {settings.folds} folds by patient",
             origin=f"{settings.masks.name} on {settings.images.name}",
         )

@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.calibration import deal_folds
 from pneumoseg.errors import DataError, fraction
 from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.operating_point.outline_tables import OutlineTables
 from pneumoseg.settings import TARGET_RECALL, PipelineConfig
 from pneumoseg.statistics.certified import just_below, lowest_positive
+from pneumoseg.statistics.folds import balanced_folds
 from pneumoseg.statistics.recall_bounds import allowed_misses, fewest_positives
 
 FOLDS = 5
@@ -129,15 +129,15 @@ class Nested:
     fold: NDArray[np.int64] = field(repr=False)
 
 
-def deal(
+def outer_folds(
     label: Bools, patient: NDArray[np.str_], rng: np.random.Generator, folds: int = FOLDS
 ) -> NDArray[np.int64]:
-    """Deal patients to the outer folds.
+    """Split patients into the outer folds.
 
     Raises:
         DataError: a class has fewer patients than folds.
     """
-    fold = deal_folds(label, patient, rng, folds)
+    fold = balanced_folds(label, patient, rng, folds)
     if fold is None:
         raise DataError(
             f"{folds} folds need as many patients with and without a pneumothorax, got "

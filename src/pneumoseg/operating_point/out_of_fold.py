@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.audits.scores import Measure
-from pneumoseg.metrics import Figure
+from pneumoseg.metrics import Estimate
 from pneumoseg.operating_point.detectable_size import SeenSizes, seen_sizes
 from pneumoseg.operating_point.joint_search import Films, Outcome
 from pneumoseg.operating_point.scores import CascadeScores
+from pneumoseg.statistics.paired import FilmEstimator
 
 
 def film_percent(scores: CascadeScores, grid_area: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -18,36 +18,34 @@ def film_percent(scores: CascadeScores, grid_area: NDArray[np.float64]) -> NDArr
     return np.asarray(100.0 * grid_area / whole, dtype=np.float64)
 
 
-def outcome_figures(outcome: Outcome, films: Films, seed: int, repeats: int) -> tuple[Figure, ...]:
+def outcome_figures(
+    outcome: Outcome, films: Films, seed: int, repeats: int
+) -> tuple[Estimate, ...]:
     """Figures of out-of-fold outcomes, each with n and an interval by patient."""
-    measure = Measure(films.label, films.patient, seed, repeats)
-    ill, small = films.label, films.small
+    by_film = FilmEstimator(films.label, films.patient, seed, repeats)
+    positive, small = films.label, films.small
     return (
-        measure.mean("lesion Dice", outcome.dice, ill),
-        measure.mean("SIIM mean Dice", outcome.dice),
-        measure.mean("SIIM mean Dice of empty masks", np.where(ill, 0.0, 1.0)),
-        _by_patient(measure, outcome, films),
-        measure.mean("recall of stage one, by film", outcome.suspected.astype(float), ill),
-        measure.mean("recall of the mask", outcome.marked.astype(float), ill),
-        measure.mean("lesions seen", outcome.seen.astype(float), ill),
-        measure.mean("small lesions seen", outcome.seen.astype(float), small),
-        measure.mean("specificity of the mask", (~outcome.marked).astype(float), ~ill),
-        measure.mean("share reaching stage two", outcome.suspected.astype(float)),
+        by_film.mean("lesion Dice", outcome.dice, positive),
+        by_film.mean("SIIM mean Dice", outcome.dice),
+        by_film.mean("SIIM mean Dice of empty masks", np.where(positive, 0.0, 1.0)),
+        _by_patient(by_film, outcome, films),
+        by_film.mean("recall of stage one, by film", outcome.suspected.astype(float), positive),
+        by_film.mean("recall of the mask", outcome.marked.astype(float), positive),
+        by_film.mean("lesions seen", outcome.seen.astype(float), positive),
+        by_film.mean("small lesions seen", outcome.seen.astype(float), small),
+        by_film.mean("specificity of the mask", (~outcome.marked).astype(float), ~positive),
+        by_film.mean("share reaching stage two", outcome.suspected.astype(float)),
     )
 
 
-def _by_patient(measure: Measure, outcome: Outcome, films: Films) -> Figure:
-    """Share of ill patients all of whose positive films are suspected: what is certified."""
+def _by_patient(by_film: FilmEstimator, outcome: Outcome, films: Films) -> Estimate:
+    """Share of positive patients whose every positive film is suspected: what is certified."""
     names, member = np.unique(films.patient, return_inverse=True)
     positives = np.bincount(member, weights=films.label, minlength=names.size)
     missed = np.bincount(member, weights=films.label & ~outcome.suspected, minlength=names.size)
     weight = np.divide(1.0, positives[member], out=np.zeros(member.size), where=films.label)
     found = weight * (missed[member] == 0)
-    return measure.figure(
-        "recall of stage one, by patient",
-        lambda i: float(found[i].sum() / weight[i].sum()) if weight[i].any() else None,
-        films.label,
-    )
+    return by_film.ratio("recall of stage one, by patient", found, weight, films.label)
 
 
 def outcome_sizes(

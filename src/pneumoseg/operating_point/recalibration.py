@@ -1,9 +1,9 @@
 """``pneumoseg recalibrate``: a bundle fitted to a site from about fifty labelled films of its own.
 
 Probability and threshold are fitted (:mod:`pneumoseg.operating_point.recalibration_fit`); the
-ranking stays the parent's, so the AUROC needs no refitting. What is said of the fitted probability
-and threshold is cross-validated by patient: no film is judged by numbers that it helped to fit.
-What is claimed of the recall is a bound that holds however few the films are.
+ranking stays the parent's, so the AUROC needs no refitting. What is claimed of the fitted
+probability and threshold is cross-validated by patient: no film is judged by numbers that it helped
+to fit. What is claimed of the recall is a bound that holds however few the films are.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumoseg.audits.page import Audit, Panel, said, write_audit
+from pneumoseg.audits.page import Audit, Panel, write_audit
 from pneumoseg.audits.scores import (
     LARGEST_BATCH,
-    Measure,
     Progress,
     StageOne,
     check_draws,
 )
 from pneumoseg.bundle import Bundle, CardFigure
-from pneumoseg.calibration import LOG_LOSS_FLOOR
+from pneumoseg.calibration import LOG_LOSS_FLOOR, moved_probability, prior_shift, remapped
 from pneumoseg.errors import fraction
-from pneumoseg.metrics import BOOTSTRAP_REPEATS, Figure
+from pneumoseg.metrics import BOOTSTRAP_REPEATS, Estimate
 from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
 from pneumoseg.operating_point.local_labels import LocalFilms, read_local_films
 from pneumoseg.operating_point.recalibration_fit import (
@@ -48,7 +47,8 @@ from pneumoseg.statistics.certified import (
     certify_recall,
     judge_recall,
 )
-from pneumoseg.statistics.prevalence import Rate, moved_probability, prior_shift, remapped
+from pneumoseg.statistics.paired import FilmEstimator
+from pneumoseg.statistics.prevalence import Rate
 
 REPORT = "recalibration"
 PARENT, LOCAL = "parent", "local, cross-validated"
@@ -87,7 +87,7 @@ class RecalibrateSettings(LocalFilms):
 
 @dataclass(frozen=True)
 class Recalibrated:
-    """The derived bundle and what may be said of it."""
+    """The derived bundle and what may be claimed of it."""
 
     bundle: Bundle
     report: Audit
@@ -101,7 +101,7 @@ class Claims:
 
     Attributes:
         parent: the parent's threshold, chosen without these films.
-        target: whether a threshold for the asked recall can be certified on these films.
+        target: whether a threshold for the recall aimed at can be certified on these films.
         local: the threshold that is taken, and the recall that it certifies.
     """
 
@@ -192,17 +192,17 @@ def _report(
 ) -> Audit:
     card = stage_one.bundle.card
     before = card.calibration.apply(local.logit)
-    by_film = Measure(local.label, local.patient, settings.seed, settings.repeats)
+    by_film = FilmEstimator(local.label, local.patient, settings.seed, settings.repeats)
     loss_before, loss_after = _losses(before, local.label), _losses(held_out, local.label)
     gain = by_film.mean("log loss, fall by the local fit", loss_before - loss_after)
     parent_decides = before >= card.config.classifier_threshold
     decided = ((PARENT, parent_decides), (LOCAL, suspected))
     rates = [
         _rate(f"{what}, {name}", right, over, local)
-        for name, said_ill in decided
+        for name, suspected_films in decided
         for what, right, over in (
-            ("recall", said_ill, local.label),
-            ("specificity", ~said_ill, ~local.label),
+            ("recall", suspected_films, local.label),
+            ("specificity", ~suspected_films, ~local.label),
         )
     ]
     bias = [
@@ -245,17 +245,17 @@ def _losses(probability: Values, label: Flags) -> Values:
     return np.asarray(-np.log(np.maximum(given, LOG_LOSS_FLOOR)), dtype=np.float64)
 
 
-def _rate(name: str, right: Flags, over: Flags, local: LocalScores) -> Figure:
+def _rate(name: str, right: Flags, over: Flags, local: LocalScores) -> Estimate:
     """A share with an interval that stays honest where all, or none, of few films are right."""
     value = float(right[over].mean())
     patients = int(np.unique(local.patient[over]).size)
     low, high = Rate(value, patients).interval
     positives = int(local.label[over].sum())
-    return Figure(name, value, low, high, int(over.sum()), positives, patients, "patient")
+    return Estimate(name, value, low, high, int(over.sum()), positives, patients, "patient")
 
 
 def _sentences(
-    settings: RecalibrateSettings, local: LocalScores, claims: Claims, gain: Figure
+    settings: RecalibrateSettings, local: LocalScores, claims: Claims, gain: Estimate
 ) -> tuple[str, ...]:
     share = float(local.label.mean())
     better = gain.low is not None and gain.low > 0
@@ -280,7 +280,7 @@ def _sentences(
         f"{int(local.label.sum())} of them positive.",
         f"Parent's threshold, chosen on other films: {claims.parent.claim}",
         f"Local threshold, {taken}: {claims.local.claim}",
-        f"Log loss falls by {said(gain)}, cross-validated by patient: {verdict}.",
+        f"Log loss falls by {gain.with_n()}, cross-validated by patient: {verdict}.",
         holds,
     ]
     if not claims.target.certified:
@@ -323,20 +323,12 @@ def _derive(
             f"plus {fit[1]:+.3f}; {about_threshold}. {claims.local.claim}"
         ),
         figures=[
-            _card_figure(name, figures[where], settings.origin) for name, where in shown.items()
+            CardFigure.of(
+                figures[where],
+                name=name,
+                split="the films it was recalibrated on, cross-validated by patient",
+                origin=settings.origin,
+            )
+            for name, where in shown.items()
         ],
-    )
-
-
-def _card_figure(name: str, figure: Figure, origin: str) -> CardFigure:
-    return CardFigure(
-        name=name,
-        value=figure.value,
-        low=figure.low,
-        high=figure.high,
-        n=figure.n,
-        n_positive=figure.n_positive,
-        n_patients=figure.n_patients,
-        split="the films it was recalibrated on, cross-validated by patient",
-        origin=origin,
     )

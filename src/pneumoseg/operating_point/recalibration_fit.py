@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
-from pneumoseg.calibration import Calibration
+from pneumoseg.calibration import OPEN, Calibration
 from pneumoseg.errors import DataError
 from pneumoseg.statistics.certified import CertifiedRecall, certify_recall
-from pneumoseg.statistics.prevalence import OPEN
-from pneumoseg.statistics.recall_bounds import recall_lower_bound
+from pneumoseg.statistics.folds import folds_by_patient
+from pneumoseg.statistics.logistic import fit_line_near_identity
+from pneumoseg.statistics.proportions import clopper_pearson_lower
 
 FEWEST = 10
 """Fewest patients with and without pneumothorax: below, two fitted numbers are mostly chance."""
@@ -31,7 +32,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class LocalScores:
-    """What the parent says of the local films: logit, label and patient, (n,) each."""
+    """What the parent predicts of the local films: logit, label and patient, (n,) each."""
 
     logit: Values
     label: Flags
@@ -44,12 +45,12 @@ def refuse_too_few(local: LocalScores) -> None:
     Raises:
         DataError: fewer than ``FEWEST`` of either kind.
     """
-    ill = np.unique(local.patient[local.label]).size
-    healthy = np.unique(local.patient[~local.label]).size
-    if min(ill, healthy) < FEWEST:
+    positive = np.unique(local.patient[local.label]).size
+    negative = np.unique(local.patient[~local.label]).size
+    if min(positive, negative) < FEWEST:
         raise DataError(
-            f"{local.label.size} films, with pneumothorax in {ill} patients and without in "
-            f"{healthy}, are too few to recalibrate with; label more until there are {FEWEST} "
+            f"{local.label.size} films, with pneumothorax in {positive} patients and without in "
+            f"{negative}, are too few to recalibrate with; label more until there are {FEWEST} "
             "patients of each kind, and use the parent until then"
         )
 
@@ -71,18 +72,7 @@ def fit_shrunk(odds: Values, label: Flags) -> tuple[float, float]:
     Returns:
         The slope, positive, and the shift: the maximum of the posterior.
     """
-
-    def loss(place: Values) -> tuple[float, Values]:
-        steep, shift = np.exp(place[0]), place[1]
-        z = steep * odds + shift
-        residual = special.expit(z) - label
-        penalty = (place[0] / SLOPE_PRIOR) ** 2 / 2 + (shift / SHIFT_PRIOR) ** 2 / 2
-        value = float(np.sum(np.logaddexp(0.0, z) - label * z) + penalty)
-        slope = steep * float(residual @ odds) + place[0] / SLOPE_PRIOR**2
-        return value, np.array([slope, float(residual.sum()) + shift / SHIFT_PRIOR**2])
-
-    found = optimize.minimize(loss, np.zeros(2), jac=True, method="BFGS").x
-    return float(np.exp(found[0])), float(found[1])
+    return fit_line_near_identity(odds, label, slope_spread=SLOPE_PRIOR, bias_spread=SHIFT_PRIOR)
 
 
 def local_threshold(
@@ -99,7 +89,7 @@ def local_threshold(
         return certified
     n = certified.n_units
     misses = int(np.floor((1.0 - recall) * n + 1e-9))
-    bound = recall_lower_bound(n - misses, n)
+    bound = clopper_pearson_lower(n - misses, n)
     return certify_recall(probability, label, patient, bound * (1 - 1e-9))
 
 
@@ -108,17 +98,16 @@ def cross_validate(
 ) -> tuple[Values, Flags]:
     """Probability and decision of each film by a fit without its patient: (n,) each.
 
-    Patients are dealt to folds, one each where there are at most ``MOST_FOLDS``.
+    Patients are split into folds, one each where there are at most ``MOST_FOLDS``.
 
     Args:
         odds: (n,) log-odds of the parent.
         local: the films.
         recall: that each fold's threshold aims at.
-        seed: of the deal.
+        seed: of the folds.
     """
-    patients, member = np.unique(local.patient, return_inverse=True)
-    folds = min(patients.size, MOST_FOLDS)
-    fold = (np.random.default_rng(seed).permutation(patients.size) % folds)[member]
+    folds = min(np.unique(local.patient).size, MOST_FOLDS)
+    fold = folds_by_patient(local.patient, np.random.default_rng(seed), folds)
     probability = np.empty(odds.size)
     suspected = np.zeros(odds.size, dtype=np.bool_)
     for k in range(folds):

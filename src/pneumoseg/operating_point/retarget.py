@@ -16,17 +16,11 @@ from typing import Any
 import numpy as np
 
 from pneumoseg.bundle import Bundle, CardFigure, load_bundle
+from pneumoseg.calibration import moved_probability, prior_shift, remapped
 from pneumoseg.errors import DataError, UsageError, at_least, fraction
 from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
 from pneumoseg.plots import ACCENT, INK, SECOND, new_sheet, save_png
-from pneumoseg.statistics.prevalence import (
-    AtPrevalence,
-    Rate,
-    moved_probability,
-    predictive_values,
-    prior_shift,
-    remapped,
-)
+from pneumoseg.statistics.prevalence import AtPrevalence, Rate, predictive_values
 from pneumoseg.storage.result import write_result
 
 RETARGET_FILE = "retarget.json"

@@ -1,4 +1,4 @@
-"""What both networks said of every labelled film, kept in a folder.
+"""What both networks predicted of every labelled film, kept in a folder.
 
     scores.json    what was run, on what; ``finished`` counts the films once all are there
     films.jsonl    one line a film: names, label, logit, sizes, seconds of each stage
@@ -57,7 +57,7 @@ class ScoredFilm:
 
 @dataclass(frozen=True, eq=False)
 class CascadeScores:
-    """What both networks said of every film; the arrays are read from disk when they are used."""
+    """What both networks predicted of every film; the arrays are read from disk when used."""
 
     folder: Path
     about: dict[str, Any]

@@ -1,7 +1,7 @@
 """Both networks run once on every labelled film.
 
 Stage two runs on every film, suspected or not, so that any operating point can be tried afterwards
-without a network. What they said is kept (:mod:`pneumoseg.operating_point.scores`) under a name
+without a network. What they predict is kept (:mod:`pneumoseg.operating_point.scores`) under a name
 that stands for the weights and the films; a run that was killed goes on after the last whole film.
 """
 

@@ -28,14 +28,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.settings import TARGET_RECALL
+from pneumoseg.statistics.proportions import clopper_pearson_lower
 from pneumoseg.statistics.recall_bounds import (
     allowed_misses,
     chance_of_at_most,
     fewest_positives,
-    recall_lower_bound,
 )
+from pneumoseg.statistics.resampling import CONFIDENCE
 
 MOST_UNITS = 10_000_000
 """Beyond this many patients nobody asks how many more it would take."""
@@ -43,10 +43,10 @@ MOST_UNITS = 10_000_000
 
 @dataclass(frozen=True)
 class CertifiedRecall:
-    """A threshold chosen on these films, and what may be said of it; ``claim`` is the sentence.
+    """A threshold chosen on these films, and what may be claimed of it; ``claim`` is the sentence.
 
     Attributes:
-        target: recall asked for.
+        target: recall aimed at.
         confidence: of the claim.
         unit: ``patient``, or ``image`` where patients are not known.
         n_units: patients with a pneumothorax.
@@ -109,7 +109,7 @@ class JudgedRecall:
     """A threshold chosen elsewhere, judged on these films; ``claim`` is the sentence.
 
     Attributes:
-        target: recall asked for.
+        target: recall aimed at.
         confidence: of the claim.
         unit: ``patient``, or ``image`` where patients are not known.
         threshold: on the probability, ``>=``; chosen without these films.
@@ -210,7 +210,7 @@ def certify_recall(
         threshold=threshold,
         allowed_misses=allowed,
         missed=missed,
-        lower_bound=recall_lower_bound(n - (allowed or 0), n, confidence),
+        lower_bound=clopper_pearson_lower(n - (allowed or 0), n, confidence),
         more_units_needed=max(0, fewest_positives(0, target, confidence) - n),
         specificity=specificity,
     )
@@ -249,7 +249,7 @@ def judge_recall(
         n_images=int(truth.sum()),
         missed=missed,
         recall=(n - missed) / n,
-        lower_bound=recall_lower_bound(n - missed, n, confidence),
+        lower_bound=clopper_pearson_lower(n - missed, n, confidence),
         more_units_needed=max(0, fewest_positives(missed, target, confidence) - n),
         more_at_this_rate=_more_at_rate(missed, n, target, confidence),
     )
@@ -294,7 +294,7 @@ def _unit_scores(
 def lowest_positive(
     probability: NDArray[np.float64], label: NDArray[np.bool_], patient: ArrayLike | None
 ) -> NDArray[np.float64]:
-    """Lowest probability among each ill patient's positive films: (n,) films to (patients,).
+    """Lowest probability among each positive patient's positive films: (n,) films to (patients,).
 
     Without patients each positive film stands for itself.
     """

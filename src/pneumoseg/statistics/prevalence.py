@@ -1,29 +1,24 @@
-"""The same recall and specificity at another prevalence: PPV, NPV, and shifted probabilities.
+"""The same recall and specificity at another prevalence: PPV and NPV.
 
 A classifier measured where every fifth film is positive and used where one in a hundred is will
 mostly be wrong when it suspects. Recall and specificity are properties of the classifier and the
 kind of cases; PPV and NPV follow from them and the prevalence by the theorem of Bayes. The same
-theorem moves a probability: its log-odds shift by those of the two prevalences (Saerens et al.
-2002). Both hold where only the prevalence differs: the ill look as ill, the healthy as healthy.
+theorem moves a probability (:func:`pneumoseg.calibration.prior_shift`). Both hold where only the
+prevalence differs: positive films look as before, and so do negative ones.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
 
-from pneumoseg.calibration import Calibration
-from pneumoseg.metrics import CONFIDENCE
+from pneumoseg.statistics.proportions import JEFFREYS, jeffreys
+from pneumoseg.statistics.resampling import TAILS
 
 _DRAWS = 20_000
-_JEFFREYS = 0.5
-OPEN = 1e-6
-"""How far from 0 and 1 a probability is kept where its log-odds are taken."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +35,12 @@ class Rate:
     def draws(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """Values that the measurement leaves possible: the posterior under Jeffreys' prior."""
         found = self.value * self.n
-        return rng.beta(found + _JEFFREYS, self.n - found + _JEFFREYS, size=_DRAWS)
+        return rng.beta(found + JEFFREYS, self.n - found + JEFFREYS, size=_DRAWS)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of those values (Brown, Cai and DasGupta 2001)."""
-        found, tail = self.value * self.n, (1 - CONFIDENCE) / 2
-        low, high = stats.beta.ppf(
-            [tail, 1 - tail], found + _JEFFREYS, self.n - found + _JEFFREYS
-        ).tolist()
-        # with nothing or everything found the interval is one-sided
-        return (0.0 if self.value == 0 else low, 1.0 if self.value == 1 else high)
+        """The 95 % interval of those values."""
+        return jeffreys(self.value * self.n, self.n)
 
 
 @dataclass(frozen=True)
@@ -85,11 +75,10 @@ def predictive_values(
     """
     rng = np.random.default_rng(seed)
     recalls, specificities = recall.draws(rng), specificity.draws(rng)
-    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     rows = []
     for prevalence in np.asarray(prevalences, dtype=np.float64).tolist():
-        ppv_low, ppv_high = np.quantile(_ppv(recalls, specificities, prevalence), tails)
-        npv_low, npv_high = np.quantile(_npv(recalls, specificities, prevalence), tails)
+        ppv_low, ppv_high = np.quantile(_ppv(recalls, specificities, prevalence), TAILS)
+        npv_low, npv_high = np.quantile(_npv(recalls, specificities, prevalence), TAILS)
         suspected = prevalence * recall.value + (1 - prevalence) * (1 - specificity.value)
         ppv = _ppv(recall.value, specificity.value, prevalence) if suspected > 0 else None
         npv = _npv(recall.value, specificity.value, prevalence) if suspected < 1 else None
@@ -117,38 +106,3 @@ def _ppv(recall: Any, specificity: Any, prevalence: float) -> Any:
 def _npv(recall: Any, specificity: Any, prevalence: float) -> Any:
     right = (1 - prevalence) * specificity
     return right / (right + prevalence * (1 - recall))
-
-
-def prior_shift(before: float, after: float) -> float:
-    """By how much log-odds move when the prevalence goes from ``before`` to ``after``."""
-    return float(special.logit(after) - special.logit(before))
-
-
-def remapped(calibration: Calibration, slope: float, shift: float) -> Calibration:
-    """Change a calibration's log-odds z to ``slope * z + shift``; it stays monotone.
-
-    Of an isotonic map the knots move; between them it stays straight in the probability.
-
-    Args:
-        calibration: the map to change.
-        slope: positive.
-        shift: in log-odds.
-    """
-    if calibration.method == "isotonic":
-        heights = np.clip(calibration.knots_probability, OPEN, 1 - OPEN)
-        moved = special.expit(slope * special.logit(heights) + shift)
-        return dataclasses.replace(calibration, knots_probability=tuple(moved.tolist()))
-    # without a map the log-odds are the logit itself
-    temperature, bias = (
-        (calibration.temperature, calibration.bias)
-        if calibration.method == "temperature"
-        else (1.0, 0.0)
-    )
-    return Calibration("temperature", temperature / slope, slope * bias + shift)
-
-
-def moved_probability(probability: float, slope: float, shift: float) -> float:
-    """One probability, moved as :func:`remapped` moves them all; 0 and 1 stay."""
-    if not 0.0 < probability < 1.0:
-        return probability
-    return float(special.expit(slope * special.logit(probability) + shift))

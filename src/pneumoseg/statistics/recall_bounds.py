@@ -1,18 +1,14 @@
-"""Bounds of a recall that hold whatever the scores: Clopper and Pearson (1934), binomial tails."""
+"""How many misses a certified recall allows, whatever the scores: binomial tails.
+
+The bound itself is :func:`pneumoseg.statistics.proportions.clopper_pearson_lower`.
+"""
 
 from __future__ import annotations
 
 from scipy import stats
 
-from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.settings import TARGET_RECALL
-
-
-def recall_lower_bound(found: int, n: int, confidence: float = CONFIDENCE) -> float:
-    """One-sided Clopper-Pearson lower bound of the recall when ``found`` of ``n`` were found."""
-    if not 0 <= found <= n or n < 1:
-        raise ValueError(f"expected 0 to n found of n >= 1, got {found} of {n}")
-    return float(stats.beta.ppf(1.0 - confidence, found, n - found + 1)) if found else 0.0
+from pneumoseg.statistics.resampling import CONFIDENCE
 
 
 def allowed_misses(

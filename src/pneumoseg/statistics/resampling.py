@@ -2,8 +2,10 @@
 
 A resample is how often each image counts: a row of whole numbers. Every figure is computed for many
 rows together (:mod:`pneumoseg.statistics.weighted`), so that a hundred figures of ten thousand
-films take seconds. The draws are those of :func:`pneumoseg.metrics.bootstrap_by_patient`: the same
-seed gives the same intervals.
+films take seconds. The same seed gives the same intervals.
+
+Images of one patient are alike; resampling images as if they were independent makes intervals too
+narrow (cluster bootstrap: Davison and Hinkley 1997, section 3.8).
 """
 
 from __future__ import annotations
@@ -14,8 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pneumoseg.metrics import BOOTSTRAP_REPEATS, CONFIDENCE, FEWEST_DEFINED, Interval
-
+CONFIDENCE = 0.95
+"""Every interval of the project is a 95 % interval."""
+TAILS = ((1.0 - CONFIDENCE) / 2.0, 1.0 - (1.0 - CONFIDENCE) / 2.0)
+"""Where it ends, as quantiles."""
+BOOTSTRAP_REPEATS = 1000
+FEWEST_DEFINED = 0.5
+"""Share of the resamples that must define a figure for its percentiles to mean anything."""
 CHUNK_BYTES = 64 * 2**20
 """Room for the weights of the resamples that are computed together."""
 
@@ -23,6 +30,16 @@ Weights = NDArray[np.float64]
 """(resamples, images): how often each image was drawn."""
 WeightedStatistic = Callable[[Weights], NDArray[np.float64]]
 """A figure of every resample, (resamples,); NaN where it is not defined."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A bootstrap percentile interval; both ends None where too few resamples define the figure."""
+
+    low: float | None
+    high: float | None
+    unit: str
+    """What was resampled: ``"patient"``, or ``"image"`` where patients are not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,18 +50,18 @@ class Resampler:
         member: (n,) number of the patient of each image, from 0.
         units: number of patients.
         unit: ``patient``, or ``image`` where patients are not known.
-        seed: of the draws.
+        seed: of the draws, the same in every call; or a generator, which every call takes on.
         repeats: number of resamples.
     """
 
     member: NDArray[np.int64]
     units: int
     unit: str
-    seed: int
+    seed: int | np.random.Generator
     repeats: int
 
     def chunks(self) -> Iterator[Weights]:
-        """Draw all resamples, some at a time; every call draws the same."""
+        """Draw all resamples, some at a time."""
         rng = np.random.default_rng(self.seed)
         at_once = max(1, CHUNK_BYTES // (8 * self.member.size))
         for start in range(0, self.repeats, at_once):
@@ -73,13 +90,16 @@ class Resampler:
         defined = values[~np.isnan(values)]
         if defined.size < FEWEST_DEFINED * self.repeats:
             return Interval(None, None, self.unit)
-        tail = (1.0 - CONFIDENCE) / 2.0
-        low, high = np.quantile(defined, [tail, 1.0 - tail])
+        low, high = np.quantile(defined, TAILS)
         return Interval(float(low), float(high), self.unit)
 
 
 def resampler(
-    patient: ArrayLike | None, n: int, *, seed: int = 0, repeats: int = BOOTSTRAP_REPEATS
+    patient: ArrayLike | None,
+    n: int,
+    *,
+    seed: int | np.random.Generator = 0,
+    repeats: int = BOOTSTRAP_REPEATS,
 ) -> Resampler:
     """Set up the draws.
 
@@ -101,9 +121,3 @@ def resampler(
     if member.shape != (n,):
         raise ValueError(f"expected one patient for each of {n} images, got {member.shape}")
     return Resampler(member.astype(np.int64), names.size, "patient", seed, repeats)
-
-
-def once(statistic: WeightedStatistic, n: int) -> float | None:
-    """Value of a figure on the images themselves, each counted once; None where not defined."""
-    value = float(statistic(np.ones((1, n)))[0])
-    return None if np.isnan(value) else value

@@ -44,9 +44,9 @@ def surface_distance(
     if not mask.any() or not truth.any():
         return None
     scale = np.asarray(spacing_mm, dtype=np.float64)
-    said, real = _border(mask) * scale, _border(truth) * scale  # (pixels, 2) in mm
-    from_mask, _ = KDTree(real).query(said)
-    from_truth, _ = KDTree(said).query(real)
+    predicted, true = _border(mask) * scale, _border(truth) * scale  # (pixels, 2) in mm
+    from_mask, _ = KDTree(true).query(predicted)
+    from_truth, _ = KDTree(predicted).query(true)
     return SurfaceDistance(
         hd95_mm=max(float(np.percentile(side, PERCENTILE)) for side in (from_mask, from_truth)),
         average_mm=float(np.concatenate([from_mask, from_truth]).mean()),

@@ -2,18 +2,57 @@
 
 Each function prepares a figure (sorts scores, picks the images it is over) and returns a function
 of the weights (resamples, images) that gives one value a resample, NaN where it is not defined.
-With weights of one they are the figures of :mod:`pneumoseg.metrics`.
+With weights of one (:func:`once`) they are the figures of :mod:`pneumoseg.metrics`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pneumoseg.statistics.resampling import WeightedStatistic, Weights
 
+CALIBRATION_BINS = 15
+"""Number of equal-width bins of the expected calibration error (Guo et al. 2017)."""
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+
+def once(statistic: WeightedStatistic, n: int) -> float | None:
+    """Value of a figure on the images themselves, each counted once; None where not defined."""
+    value = float(statistic(np.ones((1, n)))[0])
+    return None if np.isnan(value) else value
+
+
+def by_index(statistic: Callable[[NDArray[np.int64]], float | None]) -> WeightedStatistic:
+    """A figure that is given the indices of the images, each as often as it was drawn.
+
+    For what has no form with weights; it takes one call a resample.
+    """
+
+    def weighted(weights: Weights) -> Floats:
+        images = np.arange(weights.shape[1], dtype=np.int64)
+        found = [statistic(np.repeat(images, row.astype(np.int64))) for row in weights]
+        return np.array([np.nan if value is None else value for value in found])
+
+    return weighted
+
+
+def scores_and_labels(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, Bools]:
+    """Both as flat arrays of one length.
+
+    Raises:
+        ValueError: they are not, or a score is not finite.
+    """
+    values, truth = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.bool_)
+    if values.ndim != 1 or values.shape != truth.shape:
+        raise ValueError(f"expected one score per label, got {values.shape} and {truth.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("scores must be finite")
+    return values, truth
 
 
 def divided(above: Floats, below: Floats) -> Floats:
@@ -30,24 +69,30 @@ def mean_over(values: ArrayLike, over: Bools) -> WeightedStatistic:
     return lambda weights: divided(weights @ chosen, weights @ count)
 
 
-def ratio(above: ArrayLike, below: ArrayLike, needs: Bools | None = None) -> WeightedStatistic:
-    """Quotient of two sums over images, each (n,); NaN where no image of ``needs`` was drawn."""
+def ratio(above: ArrayLike, below: ArrayLike) -> WeightedStatistic:
+    """Quotient of two sums over images, each (n,)."""
     top, bottom = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
-
-    def statistic(weights: Weights) -> Floats:
-        value = divided(weights @ top, weights @ bottom)
-        if needs is not None:
-            value[weights @ needs.astype(np.float64) == 0] = np.nan
-        return value
-
-    return statistic
+    return lambda weights: divided(weights @ top, weights @ bottom)
 
 
-def f_beta(said: Bools, label: Bools, beta: float) -> WeightedStatistic:
-    """F-measure of decisions (n,) bool, as in :class:`pneumoseg.metrics.ConfusionMatrix`."""
-    weight = beta * beta
-    found = (1.0 + weight) * (said & label)
-    return ratio(found, found + weight * (~said & label) + (said & ~label), needs=label)
+def f_measure(found: ArrayLike, missed: ArrayLike, alarms: ArrayLike, beta: float) -> Floats:
+    """F-measure of counts, weighted or not: recall counts ``beta`` times as much as precision.
+
+    NaN without positives. Source: van Rijsbergen 1979.
+    """
+    hits, misses = np.asarray(found, dtype=np.float64), np.asarray(missed, dtype=np.float64)
+    above = (1.0 + beta * beta) * hits
+    value = divided(above, above + beta * beta * misses + np.asarray(alarms))
+    return np.where(hits + misses > 0, value, np.nan)
+
+
+def f_beta(predicted: Bools, label: Bools, beta: float) -> WeightedStatistic:
+    """F-measure of decisions (n,) bool."""
+    found, missed, alarms = (
+        each.astype(np.float64)
+        for each in (predicted & label, ~predicted & label, predicted & ~label)
+    )
+    return lambda weights: f_measure(weights @ found, weights @ missed, weights @ alarms, beta)
 
 
 def difference(first: WeightedStatistic, second: WeightedStatistic) -> WeightedStatistic:
@@ -55,7 +100,7 @@ def difference(first: WeightedStatistic, second: WeightedStatistic) -> WeightedS
     return lambda weights: first(weights) - second(weights)
 
 
-def auroc(scores: ArrayLike, label: Bools, over: Bools | None = None) -> WeightedStatistic:
+def auroc(scores: ArrayLike, label: ArrayLike, over: Bools | None = None) -> WeightedStatistic:
     """Area under the ROC curve over the images of ``over``, ties half (Hanley and McNeil 1982)."""
     ranked = _Ranked(scores, label, over)
 
@@ -90,12 +135,8 @@ def average_precision(
 class _Ranked:
     """Images of ``over`` in rising order of score, tied scores in one group."""
 
-    def __init__(self, scores: ArrayLike, label: Bools, over: Bools | None) -> None:
-        values = np.asarray(scores, dtype=np.float64)
-        if values.shape != label.shape:
-            raise ValueError(f"expected one score per label, got {values.shape}, {label.shape}")
-        if not np.isfinite(values).all():
-            raise ValueError("scores must be finite")
+    def __init__(self, scores: ArrayLike, labels: ArrayLike, over: Bools | None) -> None:
+        values, label = scores_and_labels(scores, labels)
         inside = np.arange(values.size) if over is None else np.flatnonzero(over)
         order = inside[np.argsort(values[inside], kind="stable")]
         self._order, self._label = order, label[order]
@@ -112,12 +153,18 @@ class _Ranked:
         return positive, negative
 
 
-def expected_calibration_error(
-    probability: ArrayLike, label: Bools, bins: int
-) -> WeightedStatistic:
-    """Mean distance of said and observed frequency over equal bins (Guo et al. 2017)."""
+def bin_of(probability: ArrayLike, bins: int = CALIBRATION_BINS) -> NDArray[np.int64]:
+    """Number of the equal-width bin that each probability in [0, 1] lies in, (n,)."""
     values = np.asarray(probability, dtype=np.float64)
-    place = np.minimum((values * bins).astype(np.int64), bins - 1)
+    return np.minimum((values * bins).astype(np.int64), bins - 1)
+
+
+def expected_calibration_error(
+    probability: ArrayLike, label: Bools, bins: int = CALIBRATION_BINS
+) -> WeightedStatistic:
+    """Mean distance of stated and observed frequency over equal bins (Guo et al. 2017)."""
+    values = np.asarray(probability, dtype=np.float64)
+    place = bin_of(values, bins)
     gaps = np.zeros((values.size, bins))
     gaps[np.arange(values.size), place] = values - label
 

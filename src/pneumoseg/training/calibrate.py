@@ -20,7 +20,7 @@ from pneumoseg.settings import TARGET_RECALL
 from pneumoseg.study import Modality
 from pneumoseg.training import calibrate_films, calibrate_volumes, measure_films, measure_volumes
 from pneumoseg.training.calibrate_stages import Chosen, best_weights, export_stage
-from pneumoseg.training.tasks import NORMALISATION
+from pneumoseg.training.validation import NORMALISATION
 
 PLACEHOLDER = Digests("0" * 64, "0" * 64)
 """Stands on the card until the files are written."""

@@ -19,7 +19,7 @@ from pneumoseg.runtime.grids import run_on_grids
 from pneumoseg.settings import PipelineConfig
 from pneumoseg.statistics.segmenter_search import SegmenterCase, choose_segmenter_operating_point
 from pneumoseg.training.calibrate_stages import BATCH, Chosen, ExportedStage
-from pneumoseg.training.tasks import NORMALISATION
+from pneumoseg.training.validation import NORMALISATION
 
 
 def choose(
@@ -74,7 +74,7 @@ class _Gate:
 
 @dataclass(frozen=True)
 class _Run:
-    """Films of the cache through a network, as the cascade will be asked."""
+    """Films of the cache through a network, as the cascade will run."""
 
     cache: Cache
     mirror: bool

@@ -36,7 +36,7 @@ from pneumoseg.settings import MIN_PIXELS, SEGMENTER_THRESHOLD, PipelineConfig
 from pneumoseg.statistics.segmenter_search import MIN_PIXELS_CHOICES, THRESHOLDS, kept_areas
 from pneumoseg.study import Volume
 from pneumoseg.training.calibrate_stages import BATCH, Chosen, ExportedStage
-from pneumoseg.training.tasks import NORMALISATION
+from pneumoseg.training.validation import NORMALISATION
 
 MIN_VOLUME_CHOICES_ML = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """A gap of 1 mm over 25 cm² of pleura is 2.5 mL."""

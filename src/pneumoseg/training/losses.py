@@ -70,8 +70,8 @@ def evidence_loss(
     if not bool(positive.any()):
         return cell_logits.sum() * 0.0
     wanted = covered[positive] / total[positive, None]
-    said = F.log_softmax(cell_logits.float().flatten(1)[positive], dim=1)
-    return -(wanted * said).sum(dim=1).mean()
+    predicted = F.log_softmax(cell_logits.float().flatten(1)[positive], dim=1)
+    return -(wanted * predicted).sum(dim=1).mean()
 
 
 def batch_dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -7,49 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pneumoseg import metrics
 from pneumoseg.bundle import CardFigure
 from pneumoseg.dataset.cache import Cache
 from pneumoseg.evaluation.strata import SIZES, size_of
+from pneumoseg.metrics import SEED_BETA
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE, Placement
+from pneumoseg.statistics import weighted
+from pneumoseg.statistics.estimate import Quantity, estimator
 from pneumoseg.study import Image, Source, Units
 from pneumoseg.training.calibrate_films import part_with_positives
 from pneumoseg.training.calibrate_stages import BATCH
-
-_Named = tuple[str, NDArray[np.bool_], metrics.Statistic]
-"""A figure: its name, the films that it is over, (n,), and how it is computed."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Said:
-    """What is true and what was said of n films; its methods are of the films with these indices.
-
-    Attributes:
-        labels: bool (n,).
-        probability: float64 (n,), calibrated.
-        positive: bool (n,), whether stage two was asked.
-        dices: float64 (n,), between mask and truth.
-    """
-
-    labels: NDArray[np.bool_]
-    probability: NDArray[np.float64]
-    positive: NDArray[np.bool_]
-    dices: NDArray[np.float64]
-
-    def auroc(self, i: NDArray[np.int64]) -> float | None:
-        return metrics.auroc(self.probability[i], self.labels[i])
-
-    def recall(self, i: NDArray[np.int64]) -> float | None:
-        return metrics.confusion(self.positive[i], self.labels[i]).recall
-
-    def specificity(self, i: NDArray[np.int64]) -> float | None:
-        return metrics.confusion(self.positive[i], self.labels[i]).specificity
-
-    def lesion_dice(self, i: NDArray[np.int64]) -> float | None:
-        return metrics.lesion_dice(self.dices[i], self.labels[i])
 
 
 def measure(
@@ -82,35 +53,58 @@ def measure(
     probability, positive, masks = _predict(cascade, cache, rows)
     submitted = _predict(_at_leaderboard(cascade), cache, rows)[2]
     _, positive_f32, masks_f32 = _predict(Cascade.load(reference), cache, rows)
-    said = _Said(labels, probability, positive, _dices(masks, truth))
     submitted_dices = _dices(submitted, truth)
-    agreement, equal = _dices(masks, masks_f32), positive == positive_f32
+    dices, agreement = _dices(masks, truth), _dices(masks, masks_f32)
     everyone = np.ones(len(rows), dtype=np.bool_)
     outlined = np.asarray((masks | masks_f32).any(axis=(1, 2)), dtype=np.bool_)
-    statistics: list[_Named] = [
-        ("AUROC", everyone, said.auroc),
-        ("recall", labels, said.recall),
-        ("specificity", ~labels, said.specificity),
-        ("F2", everyone, lambda i: metrics.f2(positive[i], labels[i])),
-        ("share segmented", everyone, lambda i: metrics.share_segmented(positive[i])),
-        ("lesion Dice", labels, said.lesion_dice),
-        ("SIIM mean Dice", everyone, lambda i: metrics.siim_mean_dice(said.dices[i])),
-        (
-            "SIIM mean Dice, leaderboard point",
-            everyone,
-            lambda i: metrics.siim_mean_dice(submitted_dices[i]),
-        ),
-        ("SIIM mean Dice of an all-empty submission", everyone, lambda i: _mean(~labels[i])),
-        *_by_view(said, [cache.rows[row].view for row in rows]),
-        *_by_size(said, _sizes(cache, rows)),
-        ("int8 decisions equal to float32", everyone, lambda i: _mean(equal[i])),
-        ("int8 masks, Dice with float32", outlined, lambda i: _mean(agreement[i][outlined[i]])),
+    films = _Predicted(labels, probability, positive, dices)
+    quantities = [
+        *films.decisions("", everyone),
+        Quantity("F2", everyone, weighted.f_beta(positive, labels, SEED_BETA)),
+        _mean("share segmented", positive, everyone),
+        films.lesion_dice("", everyone),
+        _mean("SIIM mean Dice", dices, everyone),
+        _mean("SIIM mean Dice, leaderboard point", submitted_dices, everyone),
+        _mean("SIIM mean Dice of an all-empty submission", ~labels, everyone),
+        *_by_view(films, [cache.rows[row].view for row in rows]),
+        *_by_size(films, _sizes(cache, rows)),
+        _mean("int8 decisions equal to float32", positive == positive_f32, everyone),
+        _mean("int8 masks, Dice with float32", agreement, outlined),
     ]
-    patients = cache.patients[rows]
-    return tuple(
-        _figure(name, over, statistic, labels, patients, origin, seed)
-        for name, over, statistic in statistics
-    )
+    found = estimator(labels, cache.patients[rows], seed=seed).estimates(quantities)
+    split = "test part, patients never trained or calibrated on"
+    return tuple(CardFigure.of(each, split=split, origin=origin) for each in found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Predicted:
+    """What is true and what was predicted of n films.
+
+    Attributes:
+        labels: bool (n,).
+        probability: float64 (n,), calibrated.
+        positive: bool (n,), whether stage two was run.
+        dices: float64 (n,), between mask and truth.
+    """
+
+    labels: NDArray[np.bool_]
+    probability: NDArray[np.float64]
+    positive: NDArray[np.bool_]
+    dices: NDArray[np.float64]
+
+    def decisions(self, suffix: str, shown: NDArray[np.bool_]) -> Iterator[Quantity]:
+        """AUROC, recall and specificity of some films."""
+        yield Quantity(
+            f"AUROC{suffix}", shown, weighted.auroc(self.probability, self.labels, shown)
+        )
+        yield self.recall(suffix, shown)
+        yield _mean(f"specificity{suffix}", ~self.positive, ~self.labels & shown)
+
+    def recall(self, suffix: str, shown: NDArray[np.bool_]) -> Quantity:
+        return _mean(f"recall{suffix}", self.positive, self.labels & shown)
+
+    def lesion_dice(self, suffix: str, shown: NDArray[np.bool_]) -> Quantity:
+        return _mean(f"lesion Dice{suffix}", self.dices, self.labels & shown)
 
 
 def _at_leaderboard(cascade: Cascade) -> Cascade:
@@ -118,45 +112,23 @@ def _at_leaderboard(cascade: Cascade) -> Cascade:
     return replace(cascade, config=cascade.bundle.card.point("leaderboard"))
 
 
-def _by_view(said: _Said, views: Sequence[str]) -> Iterator[_Named]:
+def _by_view(films: _Predicted, views: Sequence[str]) -> Iterator[Quantity]:
     """Figures of the films of each view."""
     for view, shown in _groups(views):
-        yield f"AUROC, {view}", shown, _within(said.auroc, shown)
-        yield f"recall, {view}", said.labels & shown, _within(said.recall, shown)
-        yield f"specificity, {view}", ~said.labels & shown, _within(said.specificity, shown)
-        yield f"lesion Dice, {view}", said.labels & shown, _within(said.lesion_dice, shown)
+        yield from films.decisions(f", {view}", shown)
+        yield films.lesion_dice(f", {view}", shown)
 
 
-def _by_size(said: _Said, sizes: Sequence[str]) -> Iterator[_Named]:
+def _by_size(films: _Predicted, sizes: Sequence[str]) -> Iterator[Quantity]:
     """Figures of the positive films of each lesion size, the smallest first."""
     groups = dict(_groups(sizes))
     for size in [name for name, _ in SIZES if name in groups]:
-        yield f"recall, {size} lesions", groups[size], _within(said.recall, groups[size])
-        yield f"lesion Dice, {size} lesions", groups[size], _within(said.lesion_dice, groups[size])
+        yield films.recall(f", {size} lesions", groups[size])
+        yield films.lesion_dice(f", {size} lesions", groups[size])
 
 
-def _figure(
-    name: str,
-    over: NDArray[np.bool_],
-    statistic: metrics.Statistic,
-    labels: NDArray[np.bool_],
-    patients: NDArray[np.str_],
-    origin: str,
-    seed: int,
-) -> CardFigure:
-    rng = np.random.default_rng(seed)
-    interval = metrics.bootstrap_by_patient(statistic, patients, rng, n=len(labels))
-    return CardFigure(
-        name=name,
-        value=statistic(np.arange(len(labels))),
-        low=interval.low,
-        high=interval.high,
-        n=int(over.sum()),
-        n_positive=int((labels & over).sum()),
-        n_patients=len(set(patients[over].tolist())),
-        split="test part, patients never trained or calibrated on",
-        origin=origin,
-    )
+def _mean(name: str, values: ArrayLike, over: NDArray[np.bool_]) -> Quantity:
+    return Quantity(name, over, weighted.mean_over(values, over))
 
 
 def _groups(names: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
@@ -173,15 +145,6 @@ def _sizes(cache: Cache, rows: NDArray[np.int64]) -> list[str]:
         share = float(cache.masks[row].sum()) / (shown.height * shown.width)
         sizes.append(size_of(share) if share > 0 else "")
     return sizes
-
-
-def _within(statistic: metrics.Statistic, member: NDArray[np.bool_]) -> metrics.Statistic:
-    """The statistic over those of the drawn films that are of a group."""
-    return lambda i: statistic(i[member[i]])
-
-
-def _mean(values: NDArray[np.bool_] | NDArray[np.float64]) -> float | None:
-    return float(values.mean()) if len(values) else None
 
 
 def _dices(masks: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.float64]:

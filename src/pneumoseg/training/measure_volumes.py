@@ -9,12 +9,12 @@ volume; the Dice of each is that of its one slice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pneumoseg import metrics
 from pneumoseg.bundle import CardFigure
@@ -26,6 +26,9 @@ from pneumoseg.dataset.labelled_volumes import LabelledVolume, volumes_of
 from pneumoseg.errors import InputError
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import GRID_SIZE, Placement, to_source_grid
+from pneumoseg.statistics import weighted
+from pneumoseg.statistics.estimate import Estimator, Quantity, estimator
+from pneumoseg.statistics.resampling import resampler
 from pneumoseg.training.calibrate_stages import BATCH
 
 COMPARED_ROWS = 200
@@ -38,20 +41,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class MeasuredVolume:
-    """One test volume, said and true.
+    """One test volume, predicted and true.
 
     Attributes:
         source: name of the data set.
         anatomy: whose volume it is.
         volume_id: its own name.
-        probability: float64 (slices,), after the neighbours were heard; 0 where it was refused.
+        probability: float64 (slices,), smoothed over its neighbours; 0 where it was refused.
         suspected: bool (slices,).
         positive: bool (slices,), truth.
         clear: bool (slices,), whether the slice counts as one.
         dice: of the whole volume; 0 for a pneumothorax that was missed.
         is_outlined: whether anything was.
         has_air: whether there is a pneumothorax.
-        said_ml: None of a picture.
+        predicted_ml: None of a picture.
         true_ml: None of a picture.
     """
 
@@ -65,7 +68,7 @@ class MeasuredVolume:
     dice: float
     is_outlined: bool
     has_air: bool
-    said_ml: float | None
+    predicted_ml: float | None
     true_ml: float | None
 
 
@@ -112,11 +115,11 @@ def measure_volume(cascade: VolumeCascade, labelled: LabelledVolume) -> Measured
             raise
         # What a user is refused is a pneumothorax not found.
         logger.warning("%s was refused: %s", labelled.volume.source.image_id, error)
-        probability, shared, outlined, said_ml = np.zeros(slices), 0, 0, 0.0
+        probability, shared, outlined, predicted_ml = np.zeros(slices), 0, 0, 0.0
     else:
         probability = finding.slice_probabilities
         shared, outlined = _overlap(finding, labelled.truth), finding.voxels
-        said_ml = finding.volume_ml or 0.0
+        predicted_ml = finding.volume_ml or 0.0
     true = int(np.count_nonzero(labelled.truth))
     voxel_ml = labelled.voxel_ml
     return MeasuredVolume(
@@ -130,7 +133,7 @@ def measure_volume(cascade: VolumeCascade, labelled: LabelledVolume) -> Measured
         dice=2.0 * shared / (true + outlined) if true + outlined else 1.0,
         is_outlined=outlined > 0,
         has_air=true > 0,
-        said_ml=None if voxel_ml is None else said_ml,
+        predicted_ml=None if voxel_ml is None else predicted_ml,
         true_ml=None
         if voxel_ml is None
         else float(np.count_nonzero(labelled.truth, axis=(1, 2)) @ voxel_ml),
@@ -155,8 +158,9 @@ def source_figures(
         Of slices: AUROC, recall, specificity. Of volumes: Dice of those with pneumothorax (misses
         count 0), share of these with an outline, share of the others without one. Where volumes
         are known in mL: over those with pneumothorax the mean error, the mean absolute error and
-        Pearson's r of said and true volume; over the others the mean of what was outlined. Each
-        with n and a bootstrap 95 % interval by anatomy, or by volume where there is one anatomy.
+        Pearson's r of predicted and true volume; over the others the mean of what was outlined.
+        Each with n and a bootstrap 95 % interval by anatomy, or by volume where there is one
+        anatomy.
     """
     probability = np.concatenate([one.probability[one.clear] for one in measured])
     suspected = np.concatenate([one.suspected[one.clear] for one in measured])
@@ -166,98 +170,62 @@ def source_figures(
     anatomies = np.repeat([one.anatomy for one in measured], [int(x.clear.sum()) for x in measured])
     left_out = sum(int((~one.clear).sum()) for one in measured)
     source = f"{origin}, source {measured[0].source}".removeprefix(", ")
-    every = np.ones(labels.size, dtype=np.bool_)
-    of_slices = _Figures(
-        labels,
-        per_slice,
-        anatomies,
-        f"{unit}; {left_out} slices that are not clear left out",
-        source,
-        seed,
+    tag, every = f"({measured[0].source})", np.ones(labels.size, dtype=np.bool_)
+    slices = [
+        Quantity(f"AUROC of slices {tag}", every, weighted.auroc(probability, labels)),
+        _mean(f"recall of slices {tag}", suspected, labels),
+        _mean(f"specificity of slices {tag}", ~suspected, ~labels),
+    ]
+    left = f"; {left_out} slices that are not clear left out"
+    by_slice = Estimator(labels, anatomies, resampler(per_slice, labels.size, seed=seed))
+    has_air = np.array([one.has_air for one in measured])
+    whose = np.array([one.anatomy for one in measured])
+    by_volume = Estimator(has_air, whose, resampler(per_volume, has_air.size, seed=seed))
+    return (
+        *_card_figures(by_slice, slices, unit + left, source),
+        *_card_figures(by_volume, _volume_quantities(measured, has_air), unit, source),
     )
-    yes, no = labels, ~labels
-    tag = f"({measured[0].source})"
-    slices = (
-        of_slices.of(
-            f"AUROC of slices {tag}", every, lambda i: metrics.auroc(probability[i], yes[i])
-        ),
-        of_slices.of(
-            f"recall of slices {tag}", yes, lambda i: metrics.confusion(suspected[i], yes[i]).recall
-        ),
-        of_slices.of(
-            f"specificity of slices {tag}",
-            no,
-            lambda i: metrics.confusion(suspected[i], yes[i]).specificity,
-        ),
-    )
-    return (*slices, *_volume_figures(measured, unit, per_volume, source, seed))
 
 
-def _volume_figures(
-    measured: Sequence[MeasuredVolume],
-    unit: str,
-    groups: NDArray[np.str_],
-    source: str,
-    seed: int,
-) -> Iterator[CardFigure]:
-    ill = np.array([one.has_air for one in measured])
+def _volume_quantities(
+    measured: Sequence[MeasuredVolume], has_air: NDArray[np.bool_]
+) -> list[Quantity]:
     outlined = np.array([one.is_outlined for one in measured])
     dices = np.array([one.dice for one in measured])
-    anatomies = np.array([one.anatomy for one in measured])
-    figures = _Figures(ill, groups, anatomies, unit, source, seed)
     name = measured[0].source
-    yield figures.of(
-        f"Dice of volumes ({name})", ill, lambda i: metrics.lesion_dice(dices[i], ill[i])
-    )
-    yield figures.of(f"recall of volumes ({name})", ill, lambda i: _mean(outlined[i][ill[i]]))
-    yield figures.of(
-        f"specificity of volumes ({name})", ~ill, lambda i: _mean(~outlined[i][~ill[i]])
-    )
-    if any(one.said_ml is None or one.true_ml is None for one in measured):
-        return
-    said = np.array([one.said_ml or 0.0 for one in measured])
+    found = [
+        _mean(f"Dice of volumes ({name})", dices, has_air),
+        _mean(f"recall of volumes ({name})", outlined, has_air),
+        _mean(f"specificity of volumes ({name})", ~outlined, ~has_air),
+    ]
+    if any(one.predicted_ml is None or one.true_ml is None for one in measured):
+        return found
+    predicted = np.array([one.predicted_ml or 0.0 for one in measured])
     true = np.array([one.true_ml or 0.0 for one in measured])
-    error = said - true
-    yield figures.of(f"mean error in mL ({name})", ill, lambda i: _mean(error[i][ill[i]]))
-    yield figures.of(
-        f"mean absolute error in mL ({name})", ill, lambda i: _mean(np.abs(error[i][ill[i]]))
-    )
-    yield figures.of(
-        f"correlation of mL ({name})", ill, lambda i: correlation(said[i][ill[i]], true[i][ill[i]])
-    )
-    yield figures.of(
-        f"mean mL outlined without pneumothorax ({name})", ~ill, lambda i: _mean(said[i][~ill[i]])
-    )
+
+    def pearson(drawn: NDArray[np.int64]) -> float | None:
+        chosen = drawn[has_air[drawn]]
+        return correlation(predicted[chosen], true[chosen])
+
+    return [
+        *found,
+        _mean(f"mean error in mL ({name})", predicted - true, has_air),
+        _mean(f"mean absolute error in mL ({name})", np.abs(predicted - true), has_air),
+        Quantity(f"correlation of mL ({name})", has_air, weighted.by_index(pearson)),
+        _mean(f"mean mL outlined without pneumothorax ({name})", predicted, ~has_air),
+    ]
 
 
-@dataclass(frozen=True, eq=False)
-class _Figures:
-    """Makes figures over the same cases (slices or volumes)."""
+def _mean(name: str, values: ArrayLike, over: NDArray[np.bool_]) -> Quantity:
+    return Quantity(name, over, weighted.mean_over(values, over))
 
-    labels: NDArray[np.bool_]
-    groups: NDArray[np.str_]
-    anatomies: NDArray[np.str_]
-    said_of_interval: str
-    origin: str
-    seed: int
 
-    def of(self, name: str, over: NDArray[np.bool_], statistic: metrics.Statistic) -> CardFigure:
-        """One figure, taken over some of the cases."""
-        cases = self.labels.size
-        rng = np.random.default_rng(self.seed)
-        interval = metrics.bootstrap_by_patient(statistic, self.groups, rng, n=cases)
-        return CardFigure(
-            name=name,
-            value=statistic(np.arange(cases)),
-            low=interval.low,
-            high=interval.high,
-            n=int(over.sum()),
-            n_positive=int((self.labels & over).sum()),
-            n_patients=len(set(self.anatomies[over].tolist())),
-            split="test part, anatomies never trained or calibrated on; interval by "
-            + self.said_of_interval,
-            origin=self.origin,
-        )
+def _card_figures(
+    by_case: Estimator, quantities: Sequence[Quantity], interval_by: str, origin: str
+) -> tuple[CardFigure, ...]:
+    split = f"test part, anatomies never trained or calibrated on; interval by {interval_by}"
+    found = by_case.estimates(quantities)
+    return tuple(CardFigure.of(each, split=split, origin=origin) for each in found)
 
 
 def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
@@ -275,13 +243,9 @@ def _groups(measured: Sequence[MeasuredVolume]) -> tuple[str, NDArray[np.str_]]:
     return "volume, of one anatomy", np.array([one.volume_id for one in measured])
 
 
-def _mean(values: NDArray[np.bool_] | NDArray[np.float64]) -> float | None:
-    return float(values.mean()) if len(values) else None
-
-
 def _agreement(
     stored: Cascade, reference: Cascade, cache: Cache, origin: str, seed: int
-) -> Iterator[CardFigure]:
+) -> tuple[CardFigure, ...]:
     """How far int8 storage agrees with float32, slice by slice: decisions, and masks by Dice."""
     part = cache.part("test")
     chosen = np.unique(np.linspace(0, len(part) - 1, COMPARED_ROWS).round().astype(int))
@@ -292,12 +256,13 @@ def _agreement(
     dices = np.array([metrics.dice(a, b) for a, b in zip(masks, masks_f32, strict=True)])
     outlined = np.asarray((masks | masks_f32).any(axis=(1, 2)), dtype=np.bool_)
     labels, anatomies = cache.labels[rows] == 1, cache.patients[rows]
-    figures = _Figures(labels, anatomies, anatomies, "anatomy", origin, seed)
     every = np.ones(rows.size, dtype=np.bool_)
-    yield figures.of("int8 decisions equal to float32", every, lambda i: _mean(equal[i]))
-    yield figures.of(
-        "int8 masks, Dice with float32", outlined, lambda i: _mean(dices[i][outlined[i]])
-    )
+    quantities = [
+        _mean("int8 decisions equal to float32", equal, every),
+        _mean("int8 masks, Dice with float32", dices, outlined),
+    ]
+    by_slice = estimator(labels, anatomies, seed=seed)
+    return _card_figures(by_slice, quantities, "anatomy", origin)
 
 
 def _decide(

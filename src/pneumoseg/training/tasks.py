@@ -18,7 +18,7 @@ from pneumoseg.dataset.cache import Cache
 from pneumoseg.errors import DataError
 from pneumoseg.metrics import SEED_BETA
 from pneumoseg.plots import draw_confusion, draw_roc
-from pneumoseg.preprocess import Normalisation, mask_to_input, to_tensor
+from pneumoseg.preprocess import mask_to_input, to_tensor
 from pneumoseg.settings import CLASSIFIER_THRESHOLD, SEGMENTER_THRESHOLD
 from pneumoseg.training import teach
 from pneumoseg.training.augment import AugmentSettings, augment
@@ -27,11 +27,12 @@ from pneumoseg.training.initialise import build_classifier, build_segmenter
 from pneumoseg.training.losses import combo_loss, evidence_loss, focal_loss
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe
 from pneumoseg.training.teach import UNKNOWN
-
-NORMALISATION = Normalisation()
-"""What both networks see; goes onto the bundle's card."""
-
-VALIDATION_BATCH = 16
+from pneumoseg.training.validation import (
+    NORMALISATION,
+    VALIDATION_BATCH,
+    infer,
+    predict_logits,
+)
 
 
 class Films(Dataset[tuple[torch.Tensor, ...]]):
@@ -166,7 +167,7 @@ class ClassifierTask:
         return progress >= self.recipe.relu6_until
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """AUROC, best F2, specificity at the asked recall; the recipe says which is the score."""
+        """AUROC, best F2, specificity at the recipe's recall; the recipe names the score."""
         self.logits = predict_logits(model, self.cache, self.validation, self.recipe.size, device)
         labels = self.cache.labels[self.validation] == 1
         probability = 1 / (1 + np.exp(-self.logits))
@@ -209,7 +210,7 @@ class ClassifierTask:
         curve = metrics.roc_curve(probability, labels)
         if curve is not None:
             area = metrics.auroc(probability, labels)
-            figure = metrics.Figure(
+            figure = metrics.Estimate(
                 name="AUROC",
                 value=area,
                 low=None,
@@ -231,7 +232,7 @@ class SegmenterTask:
         self.recipe = recipe
         self.cache = Cache.open(recipe.cache)
         self.validation = _rows(self.cache, "calibration")
-        self.said = np.zeros(0, dtype=np.bool_)
+        self.predicted = np.zeros(0, dtype=np.bool_)
         self.teacher = teach.find_teacher(recipe)
         self.lesson_weight = recipe.teacher_weight
 
@@ -280,18 +281,18 @@ class SegmenterTask:
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Lesion Dice on positives (the score) at input size, image-level accuracy on all."""
-        said, dices = [], []
+        predicted, dices = [], []
         for start in range(0, len(self.validation), VALIDATION_BATCH):
             rows = self.validation[start : start + VALIDATION_BATCH]
             maps = infer(model, self.cache, rows, self.recipe.size, device)[:, 0]
             for row, logits in zip(rows, maps, strict=True):
                 mask = logits >= np.log(SEGMENTER_THRESHOLD / (1 - SEGMENTER_THRESHOLD))
-                said.append(bool(mask.any()))
+                predicted.append(bool(mask.any()))
                 if self.cache.labels[row]:
                     truth = mask_to_input(self.cache.masks[row], self.recipe.size)[0] > 0
                     dices.append(metrics.dice(mask, truth) if mask.any() else 0.0)
-        self.said = np.array(said)
-        matrix = metrics.confusion(self.said, self.cache.labels[self.validation] == 1)
+        self.predicted = np.array(predicted)
+        matrix = metrics.confusion(self.predicted, self.cache.labels[self.validation] == 1)
         lesion_dice = float(np.mean(dices)) if dices else 0.0
         return {
             "score": lesion_dice,
@@ -301,8 +302,8 @@ class SegmenterTask:
         }
 
     def draw(self, folder: Path) -> None:
-        """Confusion matrix of «any pixel said» against the labels."""
-        matrix = metrics.confusion(self.said, self.cache.labels[self.validation] == 1)
+        """Confusion matrix of «any pixel predicted» against the labels."""
+        matrix = metrics.confusion(self.predicted, self.cache.labels[self.validation] == 1)
         title = f"Any pixel ≥ {SEGMENTER_THRESHOLD}, calibration part"
         draw_confusion(matrix, folder / "confusion_default.png", title=title)
 
@@ -312,29 +313,3 @@ def _rows(cache: Cache, part: str) -> NDArray[np.int64]:
     if not len(rows):
         raise DataError(f"the cache {cache.folder} has no {part} part; prepare it with one")
     return rows
-
-
-def infer(
-    model: nn.Module, cache: Cache, rows: NDArray[np.int64], size: int, device: torch.device
-) -> NDArray[np.float32]:
-    """Run a network on some rows of a cache, not augmented.
-
-    Returns:
-        float32 logits, (n, 1) of the classifier or (n, 1, size, size) of the segmenter.
-    """
-    tensors = np.stack([to_tensor(cache.images[row], size, NORMALISATION) for row in rows])
-    batch = torch.from_numpy(tensors).to(device).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        logits: NDArray[np.float32] = model(batch).float().cpu().numpy()
-    return logits
-
-
-def predict_logits(
-    model: nn.Module, cache: Cache, rows: NDArray[np.int64], size: int, device: torch.device
-) -> NDArray[np.float64]:
-    """Classifier logits of many rows in batches, float64 (n,)."""
-    parts = [
-        infer(model, cache, rows[start : start + VALIDATION_BATCH], size, device)[:, 0]
-        for start in range(0, len(rows), VALIDATION_BATCH)
-    ]
-    return np.concatenate(parts).astype(np.float64)
