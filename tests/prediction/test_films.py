@@ -454,7 +454,7 @@ def test_a_run_from_before_an_option_is_resumed(inputs, tmp_path):
     settings = PredictSettings(paths=(inputs,), out=out, modality="xray")
     run_predict(settings, load=lambda _: FakeCascade())
     document = json.loads((out / "run.json").read_text())
-    del document["mirror"]
+    del document["call"]["mirror"]
     (out / "run.json").write_text(json.dumps(document))
     assert run_predict(settings, load=lambda _: FakeCascade()).nothing_to_do
     mirrored = FakeCascade()
