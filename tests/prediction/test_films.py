@@ -311,6 +311,17 @@ def test_an_unforeseen_error_of_a_reader_loses_no_other(inputs, tmp_path, monkey
     assert (summary.read, summary.failed) == (18, 5)
 
 
+def test_a_damaged_record_is_refused_not_cut(inputs, tmp_path):
+    """Breaks if a line that somebody edited is thrown away with all that come after it."""
+    out = tmp_path / "out"
+    predict(inputs, out)
+    edited = (out / "predictions.jsonl").read_text().replace('"positive":true', '"positive":1')
+    (out / "predictions.jsonl").write_text(edited)
+    with pytest.raises(UsageError, match=r"predictions\.jsonl, line 1: field 'positive' must be"):
+        predict(inputs, out)
+    assert (out / "predictions.jsonl").read_text() == edited
+
+
 def test_a_broken_runtime_stops_the_run_and_a_later_call_goes_on(inputs, tmp_path):
     """Breaks if a broken runtime marks thousands of good films as failed, or loses the others."""
 
