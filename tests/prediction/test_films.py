@@ -311,6 +311,27 @@ def test_an_unforeseen_error_of_a_reader_loses_no_other(inputs, tmp_path, monkey
     assert (summary.read, summary.failed) == (18, 5)
 
 
+@pytest.mark.parametrize("slip", [TypeError("no such argument"), AttributeError("no such name")])
+@pytest.mark.parametrize("step", ["read", "prepare", "detect", "segment", "conclude"])
+def test_a_slip_of_ours_stops_the_run(inputs, tmp_path, monkeypatch, step, slip):
+    """Breaks if a fault in our own code becomes ten thousand rows of failures.csv."""
+
+    def slipping(*_, **__):
+        raise slip
+
+    cascade = FakeCascade()
+    if step == "read":
+        monkeypatch.setattr(read_ahead, "read", slipping)
+    else:
+        monkeypatch.setattr(cascade, step, slipping)
+    with pytest.raises(type(slip), match="no such"):
+        predict(inputs, tmp_path / "out", cascade=cascade)
+    assert not (tmp_path / "out" / TABLES[0]).exists()
+    monkeypatch.undo()
+    summary = predict(inputs, tmp_path / "out")
+    assert (summary.read, summary.failed) == (19, 4)
+
+
 def test_a_damaged_record_is_refused_not_cut(inputs, tmp_path):
     """Breaks if a line that somebody edited is thrown away with all that come after it."""
     out = tmp_path / "out"

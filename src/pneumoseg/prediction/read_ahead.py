@@ -35,10 +35,13 @@ READERS = max(2, min(8, os.cpu_count() or 1))
 OUT_OF_MEMORY, UNREADABLE = "out-of-memory", "unreadable"
 PROCESSING_FAILED = "processing-failed"
 
-_UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-INPUT_ERRORS = (PneumosegError, MemoryError, OSError, RuntimeError, cv2.error, *_UNFORESEEN)
+_DAMAGED_VALUES = (ArithmeticError, LookupError, ValueError)
+"""What values that nobody foresaw raise in code that is right: a count of 0, a short list.
+TypeError and AttributeError say that our own code is wrong, whatever the input, and stop the run;
+those of the decoders are turned into InputError by :mod:`pneumoseg.reading.foreign`."""
+INPUT_ERRORS = (PneumosegError, MemoryError, OSError, RuntimeError, cv2.error, *_DAMAGED_VALUES)
 """What one input may raise while it is read."""
-PROCESSING_ERRORS = (InputError, MemoryError, cv2.error, *_UNFORESEEN)
+PROCESSING_ERRORS = (InputError, MemoryError, cv2.error, *_DAMAGED_VALUES)
 """What one input may raise in the cascade; a broken runtime (RuntimeError) is not its trouble."""
 _log = logging.getLogger(__name__)
 

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 FETCHERS = 8
 """Threads that fetch inputs by URL: they wait for the network, not for the processor."""
 
-_FATAL = (PneumosegError, RuntimeError, OSError, ImportError)
-"""What is wrong with the worker, not with one input."""
+_FATAL = (PneumosegError, RuntimeError, OSError, ImportError, AttributeError, TypeError)
+"""What is wrong with the worker or with our own code, not with one input."""
 _log = logging.getLogger(__name__)
 
 Load = Callable[[PredictSettings], "Cascade"]
