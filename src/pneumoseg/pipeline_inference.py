@@ -101,7 +101,7 @@ class Cascade:
     @classmethod
     def load(
         cls,
-        bundle: str | Path = "cxr",
+        bundle: str | Path | Bundle = "cxr",
         *,
         runtime: str = "openvino",
         device: str = "auto",
@@ -114,7 +114,7 @@ class Cascade:
         """Load a bundle into a runtime: ``Cascade.load("cxr").predict(read("chest.dcm"))``.
 
         Args:
-            bundle: name of a shipped bundle, or a bundle's folder.
+            bundle: name of a shipped bundle, a bundle's folder, or one that is open already.
             runtime: ``openvino``, ``onnxruntime`` or ``torch``; ``auto`` for the best that is here.
             device: ``cpu``, ``cuda`` or ``auto``.
             precision: ``f32``, or ``bf16`` where runtime and device have it.
@@ -130,7 +130,7 @@ class Cascade:
             RuntimeUnavailableError: the runtime or the precision is not available here.
             UsageError: a value out of its range.
         """
-        opened = load_bundle(bundle)
+        opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
         config = opened.card.point(operating_point).replaced(**numbers)
         load = functools.partial(
             load_network,

@@ -66,8 +66,6 @@ def test_a_patient_is_on_one_side_alone_whatever_the_seed() -> None:
 def test_what_is_not_clear_is_excluded() -> None:
     source = FakeSource("s", "train", unclear=frozenset({"b"}))
     rows = rows_with_parts([source], RECORDS, Fractions(), 0)
-        [FakeSource("s", "train", unclear=frozenset({"b"}))], RECORDS, Fractions(), 0
-    )
     assert [row.part for row in rows] == ["train", "excluded"]
 
 

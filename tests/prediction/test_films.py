@@ -311,6 +311,38 @@ def test_an_unforeseen_error_of_a_reader_loses_no_other(inputs, tmp_path, monkey
     assert (summary.read, summary.failed) == (18, 5)
 
 
+@pytest.mark.parametrize("slip", [TypeError("no such argument"), AttributeError("no such name")])
+@pytest.mark.parametrize("step", ["read", "prepare", "detect", "segment", "conclude"])
+def test_a_slip_of_ours_stops_the_run(inputs, tmp_path, monkeypatch, step, slip):
+    """Breaks if a fault in our own code becomes ten thousand rows of failures.csv."""
+
+    def slipping(*_, **__):
+        raise slip
+
+    cascade = FakeCascade()
+    if step == "read":
+        monkeypatch.setattr(read_ahead, "read", slipping)
+    else:
+        monkeypatch.setattr(cascade, step, slipping)
+    with pytest.raises(type(slip), match="no such"):
+        predict(inputs, tmp_path / "out", cascade=cascade)
+    assert not (tmp_path / "out" / TABLES[0]).exists()
+    monkeypatch.undo()
+    summary = predict(inputs, tmp_path / "out")
+    assert (summary.read, summary.failed) == (19, 4)
+
+
+def test_a_damaged_record_is_refused_not_cut(inputs, tmp_path):
+    """Breaks if a line that somebody edited is thrown away with all that come after it."""
+    out = tmp_path / "out"
+    predict(inputs, out)
+    edited = (out / "predictions.jsonl").read_text().replace('"positive":true', '"positive":1')
+    (out / "predictions.jsonl").write_text(edited)
+    with pytest.raises(UsageError, match=r"predictions\.jsonl, line 1: field 'positive' must be"):
+        predict(inputs, out)
+    assert (out / "predictions.jsonl").read_text() == edited
+
+
 def test_a_broken_runtime_stops_the_run_and_a_later_call_goes_on(inputs, tmp_path):
     """Breaks if a broken runtime marks thousands of good films as failed, or loses the others."""
 
@@ -459,7 +491,7 @@ def test_a_run_from_before_an_option_is_resumed(inputs, tmp_path):
     assert run_predict(settings, load=lambda _: FakeCascade()).nothing_to_do
     mirrored = FakeCascade()
     mirrored.config = replace(mirrored.config, mirror=True)
-    with pytest.raises(UsageError, match="mirror None, this call has True"):
+    with pytest.raises(UsageError, match="mirror False, this call has True"):
         run_predict(settings, load=lambda _: mirrored)
 
 

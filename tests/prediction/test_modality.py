@@ -15,7 +15,8 @@ from pneumoseg.cli import main
 from pneumoseg.errors import BundleError, UsageError
 from pneumoseg.phantom import PhantomSettings, run_phantom
 from pneumoseg.prediction.local import run_predict
-from pneumoseg.prediction.modality import Decided, decide_modality
+from pneumoseg.prediction.modality import Decided
+from pneumoseg.prediction.modality import decide as decide_among
 from pneumoseg.prediction.settings import PredictSettings
 from pneumoseg.reading import walk
 from pneumoseg.study import Modality
@@ -63,7 +64,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def decide(*paths: Path, **options: object) -> Decided:
     settings = PredictSettings(paths, **options)
-    return decide_modality(settings, walk(settings.paths))
+    return decide_among(settings, walk(settings.paths))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from PIL import Image as Pillow
 from pneumoseg import rle
 from pneumoseg.errors import UsageError
 from pneumoseg.prediction.local import PredictSettings, run_predict
-from pneumoseg.prediction.volumes.run import run_volumes
 from pneumoseg.writing.nifti_bytes import nifti_bytes
 from pneumoseg.writing.volume_tables import VOLUMES_HEADER
 from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
@@ -280,8 +279,7 @@ sys.path[:0] = [{tests!r}, {tests!r} + "/golden"]
 from pathlib import Path
 import time
 from pneumoseg.ct.inference import VolumeCascade
-from pneumoseg.prediction.volumes.run import run_volumes
-from pneumoseg.prediction.local import PredictSettings
+from pneumoseg.prediction.local import PredictSettings, run_predict
 
 class Slow:
     def __init__(self):
@@ -292,7 +290,7 @@ class Slow:
         return self.real.predict(volume, on_slices=on_slices)
 
 settings = PredictSettings((Path({inputs!r}),), Path({out!r}), {bundle!r})
-run_volumes(settings, load=lambda _: Slow())
+run_predict(settings, load=lambda _: Slow())
 """
 
 
@@ -368,7 +366,7 @@ def test_a_broken_runtime_stops_the_run(tmp_path: Path, bundle: str) -> None:
     inputs = three_volumes(tmp_path / "in")
     settings = PredictSettings((inputs,), tmp_path / "out", bundle)
     with pytest.raises(RuntimeError, match="device lost"):
-        run_volumes(settings, load=lambda _: Broken())
+        run_predict(settings, load=lambda _: Broken())
     assert run_predict(settings).read == 3
 
 

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 from pneumoseg import rle
+from pneumoseg.storage.record import FindingRecord, read_records
 from pneumoseg.study import Detection, Finding, Lesion, Mask, Provenance, Side, Source
 from pneumoseg.writing.tables import (
     failure_line,
     finding_record,
     printable,
-    read_records,
-    record_line,
     split_rows,
     write_tables,
 )
@@ -48,7 +47,7 @@ def test_record_holds_every_promised_field():
     record = finding_record(
         make_finding(boxes=[(0, 0, 2, 2), (3, 5, 1, 1)]), segmenter_threshold=0.5
     )
-    assert record == {
+    assert json.loads(record.to_json()) == {
         "image_id": "1.2.3",
         "path": "a/b.dcm",
         "shape": [4, 6],
@@ -82,10 +81,10 @@ def test_record_holds_every_promised_field():
 def test_a_film_that_was_not_segmented_says_so_and_keeps_its_spacing():
     """Breaks if «not run» and «nothing found» become one."""
     record = finding_record(make_finding(segmented=False), spacing_mm=(0.2, 0.3))
-    assert (record["segmented"], record["rle"], record["area_px"]) == (False, "-1", 0)
-    assert record["area_mm2"] is None
-    assert record["spacing_mm"] == [0.2, 0.3]
-    assert finding_record(make_finding())["segmented"] is True
+    assert (record.segmented, record.rle, record.area_px) == (False, "-1", 0)
+    assert record.area_mm2 is None
+    assert record.spacing_mm == (0.2, 0.3)
+    assert finding_record(make_finding()).segmented is True
 
 
 def test_a_volume_is_refused():
@@ -119,7 +118,7 @@ def test_tables_to_the_letter(tmp_path):
 def test_split_rows_unite_to_the_aggregated_row():
     record = finding_record(make_finding(boxes=[(0, 0, 2, 2), (2, 2, 1, 3)]))
     united = rle.decode_union((row[1] for row in split_rows(record)), (4, 6))
-    assert np.array_equal(united, rle.decode(record["rle"], (4, 6)))
+    assert np.array_equal(united, rle.decode(record.rle, (4, 6)))
 
 
 def test_a_failing_source_of_records_leaves_no_table(tmp_path):
@@ -156,8 +155,8 @@ def test_hostile_names_stay_in_their_cell(tmp_path):
     hostile = 'evil",\n=1+1\udcff'
     record = finding_record(make_finding(hostile, [(0, 0, 1, 1)]))
     journal = tmp_path / "predictions.jsonl"
-    journal.write_text(record_line(record))
-    write_tables(read_records(journal), tmp_path / "agg.csv", tmp_path / "split.csv")
+    journal.write_text(record.to_json())
+    write_tables(read_records(journal, FindingRecord), tmp_path / "agg.csv", tmp_path / "split.csv")
     for name in ("agg.csv", "split.csv"):
         rows = list(csv.reader((tmp_path / name).read_text(encoding="utf-8").splitlines()))
         assert [row[0] for row in rows] == ["ImageId", 'evil",\\n=1+1\\udcff']
@@ -182,4 +181,4 @@ def test_a_lesions_own_rle_is_what_rle_encode_says(seed):
         Source("a"), (37, 53), Detection(0, 0.9, 0.3), Mask(pixels), (lesion,), PROVENANCE
     )
     record = finding_record(finding)
-    assert record["lesions"][0]["rle"] == record["rle"] == rle.encode(pixels)
+    assert record.lesions[0].rle == record.rle == rle.encode(pixels)

@@ -13,16 +13,14 @@ if TYPE_CHECKING:  # a command imports what it runs, and only when it runs
 
 def predict(settings: PredictSettings) -> int:
     """Run the cascade over files and folders."""
-    from pneumoseg.prediction.local import run_predict
-    from pneumoseg.prediction.ray import run_archive
-    from pneumoseg.runtime.choice import choose_runtime
-
-    choice = choose_runtime(settings.runtime, device=settings.device, precision=settings.precision)
+    if settings.engine == "ray":
+        from pneumoseg.prediction.ray import run_archive as run
+    else:
+        from pneumoseg.prediction.local import run_predict as run
     with progress_bar("reading and predicting") as bar:
-        run = run_archive if settings.engine == "ray" else run_predict
         summary = run(settings, on_progress=lambda p: bar(p.done + p.share, p.total))
     _print_summary(summary)
-    console.print(f"networks  {choice}", soft_wrap=True, highlight=False)
+    console.print(f"networks  {summary.networks}", soft_wrap=True, highlight=False)
     return summary.exit_code
 
 

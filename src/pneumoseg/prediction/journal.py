@@ -14,30 +14,19 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import Any, Generic, TypeVar
 
-from pneumoseg.errors import UsageError
-from pneumoseg.prediction.run_folder import (
-    FAILURES,
-    FINDINGS,
-    MANIFEST,
-    START_ANEW,
-    Entry,
-    check_same_call,
-    digest,
-    read_manifest,
-    read_run,
-    remove_run,
-    run_document,
-    write_run,
-)
-from pneumoseg.writing.tables import failure_line, failures_header, printable, record_line
+from pneumoseg.errors import DataError, UsageError
+from pneumoseg.prediction.run_folder import START_ANEW, AnyEntry, RunFolder, digest
+from pneumoseg.storage.journal import AppendedFile, cut, whole_lines
+from pneumoseg.storage.json_object import JsonObject
+from pneumoseg.storage.record import MANIFEST, AnyRecord, of_json
+from pneumoseg.writing.tables import failure_line, failures_header, printable
 
 
 @dataclass(frozen=True)
@@ -54,13 +43,13 @@ class Tally:
         """Inputs with a line in the journal."""
         return self.read + self.failed
 
-    def with_record(self, record: dict[str, Any]) -> Tally:
+    def with_record(self, record: AnyRecord) -> Tally:
         """Count one finding's record."""
         return replace(
             self,
             read=self.read + 1,
-            suspected=self.suspected + bool(record["positive"]),
-            with_lesion=self.with_lesion + bool(record["lesions"]),
+            suspected=self.suspected + record.positive,
+            with_lesion=self.with_lesion + bool(record.lesions),
         )
 
     def with_failure(self) -> Tally:
@@ -78,58 +67,52 @@ class Recovered:
 
 
 def begin(
-    out: Path,
-    call: dict[str, Any],
-    *,
-    batch_size: int,
-    overwrite: bool,
-    kind: type[Entry] = Entry,
+    folder: RunFolder[AnyEntry], call: Mapping[str, Any], *, batch_size: int, overwrite: bool
 ) -> Recovered:
     """Make a folder this call's: anew, or going on after what an earlier call of its kind did.
 
     Args:
-        out: the run's folder, locked.
+        folder: the run's, held.
         call: what must be the same for a run to be resumed.
         batch_size: how many inputs are journalled together.
         overwrite: remove an earlier run first.
-        kind: what the manifest's lines are.
 
     Raises:
         UsageError: the folder holds another call's run, or one that cannot be resumed.
     """
     if overwrite:
-        remove_run(out)
-    earlier = read_run(out)
+        folder.remove_run()
+    earlier = folder.read_run()
     if earlier is None:
         # First of all: it marks the folder as a run's.
-        write_run(out, run_document(call, batch_size, None))
+        folder.write_run(call, batch_size, None)
         return Recovered()
-    check_same_call(earlier["call"], call, out)
-    return recover(out, may_lie_ahead=earlier["batch_size"], kind=kind)
+    folder.check_same_call(earlier["call"], call)
+    return recover(folder, may_lie_ahead=earlier["batch_size"])
 
 
-def recover(out: Path, *, may_lie_ahead: int, kind: type[Entry] = Entry) -> Recovered:
+def recover(folder: RunFolder[AnyEntry], *, may_lie_ahead: int) -> Recovered:
     """Find the prefix of the manifest that is done and cut the journal back to exactly that.
 
     Args:
-        out: the run's folder, locked.
+        folder: the run's, held.
         may_lie_ahead: whole lines beyond the prefix that a power cut explains (one batch).
-        kind: what the manifest's lines are.
 
     Raises:
-        UsageError: a finished input has changed since, or the journal does not follow the manifest.
+        UsageError: a finished input has changed since, or the journal does not follow the manifest
+            or is damaged.
     """
     found = Recovered()
-    findings = _Cursor(out / FINDINGS, _finding_path)
-    failures = _Cursor(out / FAILURES, _failure_path, header=failures_header().encode())
+    findings = _Cursor(folder.findings, _finding)
+    failures = _Cursor(folder.failures, _failure, header=failures_header().encode())
     tally = found.tally
     changed: str | None = None
-    for entry in read_manifest(out, kind):
+    for entry in folder.read_manifest():
         path = printable(entry.path)
         if findings.path == path:
             record = findings.advance()
             tally = tally.with_record(record)
-            found.image_ids.add(digest(record["image_id"]))
+            found.image_ids.add(digest(record.image_id))
         elif failures.path == path:
             failures.advance()
             tally = tally.with_failure()
@@ -139,11 +122,13 @@ def recover(out: Path, *, may_lie_ahead: int, kind: type[Entry] = Entry) -> Reco
         if changed is None and entry.changed:
             changed = entry.path
     if changed is not None:
-        raise UsageError(f"{changed} has changed since it was predicted into {out}; {START_ANEW}")
+        raise UsageError(
+            f"{changed} has changed since it was predicted into {folder.out}; {START_ANEW}"
+        )
     if findings.count_ahead() + failures.count_ahead() > may_lie_ahead:
         raise UsageError(
-            f"the results in {out} do not follow its {MANIFEST}, as if a file had been edited; "
-            f"{START_ANEW}"
+            f"the results in {folder.out} do not follow its {MANIFEST}, as if a file had been "
+            f"edited; {START_ANEW}"
         )
     findings.cut()
     failures.cut()
@@ -153,12 +138,13 @@ def recover(out: Path, *, may_lie_ahead: int, kind: type[Entry] = Entry) -> Reco
 class Journal:
     """The open journal: appends one line at a time, in input order; use as a context manager."""
 
-    def __init__(self, out: Path) -> None:
-        # Unbuffered: a line is with the operating system once written, and survives a kill.
-        self._findings: BinaryIO = cast(BinaryIO, (out / FINDINGS).open("ab", buffering=0))
-        self._failures: BinaryIO = cast(BinaryIO, (out / FAILURES).open("ab", buffering=0))
-        if self._failures.tell() == 0:
-            _append(self._failures, failures_header())
+    def __init__(self, folder: RunFolder[AnyEntry]) -> None:
+        with ExitStack() as stack:
+            self._findings = stack.enter_context(AppendedFile(folder.findings))
+            self._failures = stack.enter_context(AppendedFile(folder.failures))
+            if self._failures.was_empty:
+                self._failures.append(failures_header())
+            self._open = stack.pop_all()
 
     def __enter__(self) -> Journal:
         return self
@@ -169,49 +155,53 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._findings.close()
-        self._failures.close()
+        self._open.close()
 
-    def add_finding(self, record: dict[str, Any]) -> None:
+    def add_finding(self, record: AnyRecord) -> None:
         """Append a finding's record."""
-        _append(self._findings, record_line(record))
+        self._findings.append(record.to_json())
 
     def add_failure(self, path: str, code: str, message: str) -> None:
         """Append a failure."""
-        _append(self._failures, failure_line(path, code, message))
+        self._failures.append(failure_line(path, code, message))
 
     def sync(self) -> None:
         """Make sure that all lines are on disk."""
-        os.fsync(self._findings.fileno())
-        os.fsync(self._failures.fileno())
+        self._findings.sync()
+        self._failures.sync()
 
 
-_PathOf = Callable[[bytes], tuple[str, dict[str, Any]]]
-"""Reads one line: the input's path and, for a finding, its record."""
+_Content = TypeVar("_Content")
 
 
-class _Cursor:
+class _Cursor(Generic[_Content]):
     """Walks over the whole, well-formed lines of one journal file."""
 
-    def __init__(self, file: Path, path_of: _PathOf, *, header: bytes = b"") -> None:
-        self._file, self._path_of = file, path_of
-        self._lines = self._read()
+    def __init__(
+        self,
+        file: Path,
+        read: Callable[[bytes, str], tuple[str | None, _Content]],
+        *,
+        header: bytes = b"",
+    ) -> None:
+        self._file, self._read = file, read
+        self._lines: Iterator[bytes] = whole_lines(file)
         self._good = 0  # bytes up to the end of the last line taken
-        self._line = b""
+        self._line, self._number = b"", 0
         self.path: str | None = None
-        self._record: dict[str, Any] = {}
+        self._content: _Content
         if header and next(self._lines, None) == header:
-            self._good = len(header)
+            self._good, self._number = len(header), 1
         elif header:
             self._lines = iter(())
         self._next()
 
-    def advance(self) -> dict[str, Any]:
+    def advance(self) -> _Content:
         """Take the current line: return its content and go to the next."""
-        record = self._record
+        content = self._content
         self._good += len(self._line)
         self._next()
-        return record
+        return content
 
     def count_ahead(self) -> int:
         """Count the whole lines not taken, the current one included; leaves nothing to take."""
@@ -219,38 +209,33 @@ class _Cursor:
 
     def cut(self) -> None:
         """Drop everything that was not taken."""
-        if self._file.exists() and self._file.stat().st_size > self._good:
-            os.truncate(self._file, self._good)
-
-    def _read(self) -> Iterator[bytes]:
-        if self._file.exists():
-            with self._file.open("rb") as file:
-                for line in file:
-                    if line.endswith(b"\n"):  # a torn last line does not count
-                        yield line
+        cut(self._file, self._good)
 
     def _next(self) -> None:
         self._line, self.path = next(self._lines, b""), None
+        self._number += 1
         if self._line:
             try:
-                self.path, self._record = self._path_of(self._line)
-            except (ValueError, KeyError, TypeError, csv.Error):
+                where = f"{self._file}, line {self._number}"
+                self.path, self._content = self._read(self._line, where)
+            except (_Torn, ValueError, csv.Error):
                 self._lines = iter(())  # a power cut can leave a line of zeros: stop before it
 
 
-def _finding_path(line: bytes) -> tuple[str, dict[str, Any]]:
-    record = json.loads(line)
-    for name in ("image_id", "positive", "lesions"):
-        record[name]  # a KeyError says that this is not a record
-    return record["path"], record
+class _Torn(Exception):
+    """A line is no record at all, as after a power cut."""
 
 
-def _failure_path(line: bytes) -> tuple[str, dict[str, Any]]:
+def _finding(line: bytes, where: str) -> tuple[str | None, AnyRecord]:
+    """A record that is there but damaged is not for us to cut away: that DataError goes on."""
+    try:
+        found = JsonObject.parsed(line.decode("utf-8"), where)
+    except DataError as error:
+        raise _Torn from error
+    record = of_json(found)
+    return record.path, record
+
+
+def _failure(line: bytes, where: str) -> tuple[str | None, None]:
     (path, _, _), *_ = csv.reader(io.StringIO(line.decode("utf-8")), strict=True)
-    return path, {}
-
-
-def _append(file: BinaryIO, line: str) -> None:
-    view = memoryview(line.encode("utf-8"))
-    while view:
-        view = view[file.write(view) :]
+    return path, None

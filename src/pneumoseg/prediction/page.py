@@ -9,19 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pneumoseg import rle
 from pneumoseg.errors import DataError, InputError
-from pneumoseg.prediction.run_folder import FINDINGS, read_manifest, read_run
+from pneumoseg.prediction.run_folder import RunFolder
 from pneumoseg.prediction.volumes.entry import VolumeEntry
-from pneumoseg.prediction.volumes.record import CT, canonical_plane
+from pneumoseg.prediction.volumes.record import canonical_plane
 from pneumoseg.preprocess import Window
 from pneumoseg.reading import read
 from pneumoseg.reading.siim_csv import read_mask_rows
 from pneumoseg.reading.volumes import open_volume
+from pneumoseg.storage.record import (
+    FINDINGS,
+    AnyRecord,
+    FindingRecord,
+    VolumeRecord,
+    numbered_records,
+)
 from pneumoseg.study import Mask, Volume
 from pneumoseg.writing.montage import Plane, draw_plane
 from pneumoseg.writing.report import (
@@ -31,7 +37,6 @@ from pneumoseg.writing.report import (
     report_row_of_record,
     write_report,
 )
-from pneumoseg.writing.tables import read_records
 
 PAGE = "index.html"
 MOST_FILMS = 300
@@ -96,37 +101,38 @@ def write_run_page(
     return path, tuple(rows)
 
 
-def _facts(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def _facts(record: AnyRecord) -> tuple[tuple[str, str], ...]:
     return (
-        ("Bundle", f"{record['bundle']} {record['bundle_version']}"),
-        ("Software", f"pneumoseg {record['software_version']}"),
-        ("Runtime", f"{record['runtime']} on {record.get('device', 'cpu')}, {record['precision']}"),
-        ("Suspected from", f"probability {record['classifier_threshold']:.3f}"),
+        ("Bundle", f"{record.bundle} {record.bundle_version}"),
+        ("Software", f"pneumoseg {record.software_version}"),
+        ("Runtime", f"{record.runtime} on {record.device}, {record.precision}"),
+        ("Suspected from", f"probability {record.classifier_threshold:.3f}"),
     )
 
 
-def _rows(run: Path, truths: _Truths | None) -> Iterator[tuple[ReportRow, Mapping[str, Any]]]:
+def _rows(run: Path, truths: _Truths | None) -> Iterator[tuple[ReportRow, AnyRecord]]:
     """Rows of one run; its volumes are found again through its manifest."""
     volumes = _Volumes(run)
-    for record in read_records(run / FINDINGS):
+    for where, record in numbered_records(run / FINDINGS):
+        if record.path is None:
+            raise DataError(f"{where}: field 'path' is null; predict again to make a page")
         try:
-            if record.get("modality") == CT:
-                yield _volume_row(record, volumes.open(record["path"]), truths), record
+            if isinstance(record, VolumeRecord):
+                yield _volume_row(record, volumes.open(record.path), truths), record
             else:
-                yield _film_row(record, truths), record
+                yield _film_row(record, record.path, truths), record
         except InputError as error:
             raise DataError(
-                f"{record['path']} can no longer be read ({error}); a page needs the films "
+                f"{record.path} can no longer be read ({error}); a page needs the films "
                 "and volumes where they lay when they were predicted"
             ) from error
 
 
-def _film_row(record: Mapping[str, Any], truths: _Truths | None) -> ReportRow:
-    image = read(record["path"])
-    shape = (int(record["shape"][0]), int(record["shape"][1]))
+def _film_row(record: FindingRecord, path: str, truths: _Truths | None) -> ReportRow:
+    image = read(path)
     truth = None
-    if truths is not None and record["image_id"] in truths:
-        truth = Mask(rle.decode_union(truths[record["image_id"]], shape), image.spacing_mm)
+    if truths is not None and record.image_id in truths:
+        truth = Mask(rle.decode_union(truths[record.image_id], record.shape), image.spacing_mm)
     return report_row_of_record(image, record, truth=truth)
 
 
@@ -134,10 +140,11 @@ class _Volumes:
     """Opens the volumes of a run again, in the order of its manifest."""
 
     def __init__(self, run: Path) -> None:
-        call = (read_run(run) or {"call": {}})["call"]
+        folder = RunFolder(run, VolumeEntry)
+        call = (folder.read_run() or {"call": {}})["call"]
         center, width = call.get("window_center"), call.get("window_width")
         self._window = None if center is None or width is None else Window(center, width)
-        self._entries = read_manifest(run, VolumeEntry)
+        self._entries = folder.read_manifest()
 
     def open(self, path: str) -> Volume:
         for entry in self._entries:
@@ -147,50 +154,50 @@ class _Volumes:
         raise InputError("it is not in the run's manifest", code="unreadable")
 
 
-def _volume_row(record: Mapping[str, Any], volume: Volume, truths: _Truths | None) -> ReportRow:
+def _volume_row(record: VolumeRecord, volume: Volume, truths: _Truths | None) -> ReportRow:
     """One volume by one of its slices."""
     index = _telling_slice(record)
     hu = next(volume.slices(index, index + 1))
-    geometry, (rows, cols) = volume.geometry, record["slice_shape"]
-    one = record["slices"][index]
+    geometry, (rows, cols) = volume.geometry, record.slice_shape
+    one = record.slices[index]
     true_plane, truth = None, None
     if truths is not None:
-        known = [truths[x["image_id"]] for x in record["slices"] if x["image_id"] in truths]
+        known = [truths[x.image_id] for x in record.slices if x.image_id in truths]
         truth = any(not rle.is_empty(text) for texts in known for text in texts) if known else None
-        if one["image_id"] in truths:
-            decoded = rle.decode_union(truths[one["image_id"]], (rows, cols))
+        if one.image_id in truths:
+            decoded = rle.decode_union(truths[one.image_id], (rows, cols))
             true_plane = canonical_plane(decoded, geometry)
     steps = volume.spacing_mm or (1.0, 1.0, 1.0)
     plane = Plane(
         hu,
-        canonical_plane(rle.decode(one["rle"], (rows, cols)), geometry),
+        canonical_plane(rle.decode(one.rle, (rows, cols)), geometry),
         (steps[1], steps[2]),
-        f"slice {index + 1} of {len(record['slices'])}",
+        f"slice {index + 1} of {len(record.slices)}",
         true_plane,
     )
-    lesions = record["lesions"]
+    lesions = record.lesions
     return ReportRow(
-        name=record["image_id"],
-        probability=record["probability"],
-        threshold=record["classifier_threshold"],
-        suspected=record["positive"],
+        name=record.image_id,
+        probability=record.probability,
+        threshold=record.classifier_threshold,
+        suspected=record.positive,
         lesions=len(lesions),
-        sides=tuple(sorted({lesion["side"] for lesion in lesions if lesion["side"]})),
-        area_px=record["voxels"],
+        sides=tuple(sorted({lesion.side for lesion in lesions if lesion.side})),
+        area_px=record.voxels,
         area_mm2=None,
         truth=truth,
         picture_jpeg=jpeg_of(draw_plane(plane, THUMBNAIL_SIDE)),
         is_ct=True,
-        volume_ml=record["volume_ml"],
+        volume_ml=record.volume_ml,
     )
 
 
-def _telling_slice(record: Mapping[str, Any]) -> int:
+def _telling_slice(record: VolumeRecord) -> int:
     """Index of the slice with the largest outline; where there is none, of the most suspicious."""
-    areas = np.zeros(len(record["slices"]), dtype=np.int64)
-    for lesion in record["lesions"]:
-        for part in lesion["slices"]:
-            areas[part["slice"] - 1] += part["area_px"]
+    areas = np.zeros(len(record.slices), dtype=np.int64)
+    for lesion in record.lesions:
+        for part in lesion.slices:
+            areas[part.slice - 1] += part.area_px
     if areas.any():
         return int(np.argmax(areas))
-    return int(np.argmax([one["probability"] for one in record["slices"]]))
+    return int(np.argmax([one.probability for one in record.slices]))

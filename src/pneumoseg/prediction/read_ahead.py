@@ -1,9 +1,9 @@
 """Reading ahead, with every input's trouble kept to that input.
 
 An input ends as a finding or as a :class:`Failure`. What :func:`~pneumoseg.reading.read` refuses on
-purpose carries its own code; what nobody foresaw is recorded too, and logged with its trace, so
-that one poisoned file never stops a run of thousands. A runtime that is broken for all films is not
-one input's trouble and does stop it.
+purpose carries its own code; what a poisoned file's values lead to is recorded too, and logged with
+its trace, so that one file never stops a run of thousands. A runtime that is broken for all films,
+or a slip in our own code, is not one input's trouble and does stop it.
 """
 
 from __future__ import annotations
@@ -11,35 +11,37 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from pneumoseg.errors import InputError, PneumosegError
-from pneumoseg.pipeline_inference import Film
 from pneumoseg.prediction.run_folder import Entry
 from pneumoseg.reading import read
 from pneumoseg.reading.file import look
 from pneumoseg.reading.sniff import Format
-from pneumoseg.settings import PipelineConfig
-from pneumoseg.study import Detection, Finding, Image
+from pneumoseg.study import Image
+
+if TYPE_CHECKING:  # OpenVINO takes a second to import
+    from pneumoseg.pipeline_inference import Film
 
 READERS = max(2, min(8, os.cpu_count() or 1))
 """Threads that read ahead: decoding a film takes a small part of what the networks take."""
 OUT_OF_MEMORY, UNREADABLE = "out-of-memory", "unreadable"
 PROCESSING_FAILED = "processing-failed"
 
-_UNFORESEEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-INPUT_ERRORS = (PneumosegError, MemoryError, OSError, RuntimeError, cv2.error, *_UNFORESEEN)
+_DAMAGED_VALUES = (ArithmeticError, LookupError, ValueError)
+"""What values that nobody foresaw raise in code that is right: a count of 0, a short list.
+TypeError and AttributeError say that our own code is wrong, whatever the input, and stop the run;
+those of the decoders are turned into InputError by :mod:`pneumoseg.reading.foreign`."""
+INPUT_ERRORS = (PneumosegError, MemoryError, OSError, RuntimeError, cv2.error, *_DAMAGED_VALUES)
 """What one input may raise while it is read."""
-PROCESSING_ERRORS = (InputError, MemoryError, cv2.error, *_UNFORESEEN)
+PROCESSING_ERRORS = (InputError, MemoryError, cv2.error, *_DAMAGED_VALUES)
 """What one input may raise in the cascade; a broken runtime (RuntimeError) is not its trouble."""
 _log = logging.getLogger(__name__)
 
@@ -68,65 +70,12 @@ def duplicate_id(image_id: str) -> Failure:
     )
 
 
-class _Card(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-
-
-class PredictorBundle(Protocol):
-    """What a run needs of a bundle: its card's name and version."""
-
-    @property
-    def card(self) -> _Card:
-        """Its card."""
-
-
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A film on the grid, and its image where a picture of it is wanted."""
 
     film: Film
     image: Image | None
-
-
-class Predictor(Protocol):
-    """What a run needs of :class:`~pneumoseg.pipeline_inference.Cascade`."""
-
-    @property
-    def config(self) -> PipelineConfig:
-        """The operating point in force."""
-
-    @property
-    def bundle(self) -> PredictorBundle:
-        """The bundle, for its name and version."""
-
-    @property
-    def batches_at_once(self) -> int:
-        """How many batches to hand to the networks at the same time, each from its own thread."""
-
-    def prepare(self, image: Image) -> Film:
-        """Letterbox; called in several threads."""
-
-    def detect(self, grids: Sequence[NDArray[np.uint8]]) -> list[Detection]:
-        """Stage one, order kept."""
-
-    def passes(self, detection: Detection) -> bool:
-        """The gate."""
-
-    def segment(self, grids: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Stage two, order kept."""
-
-    def conclude(
-        self,
-        film: Film,
-        detection: Detection,
-        probabilities: NDArray[np.float32] | None,
-        *,
-        seconds: float = 0.0,
-    ) -> Finding:
-        """Outline."""
 
 
 def read_ahead(

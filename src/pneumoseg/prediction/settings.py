@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from pneumoseg.errors import UsageError
-from pneumoseg.runtime.choice import AUTO
+from pneumoseg.runtime.choice import AUTO, Choice
 from pneumoseg.settings import Gate, PointName
+from pneumoseg.storage.record import MASKS, OVERLAYS
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ class PredictionSummary:
     out: Path
     files: tuple[Path, ...]
     """The tables, the journal, and the folders of pictures that were asked for."""
+    networks: Choice
+    """What ran them."""
 
     @property
     def total(self) -> int:
@@ -136,6 +139,12 @@ class PredictionSummary:
     def exit_code(self) -> int:
         """0 when every input was read, 1 when some failed."""
         return 1 if self.failed else 0
+
+
+def picture_folders(settings: PredictSettings) -> tuple[str, ...]:
+    """Names of the folders of films' pictures that were asked for."""
+    asked = ((OVERLAYS, settings.overlays), (MASKS, settings.masks))
+    return tuple(name for name, wanted in asked if wanted)
 
 
 def own_results(settings: PredictSettings) -> Callable[[Path], bool]:

@@ -21,7 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +30,14 @@ from pneumoseg.prediction.read_ahead import (
     PROCESSING_ERRORS,
     PROCESSING_FAILED,
     Failure,
-    Predictor,
     Prepared,
     failure_of,
 )
 from pneumoseg.prediction.run_folder import Entry
 from pneumoseg.study import Detection, Finding
+
+if TYPE_CHECKING:  # OpenVINO takes a second to import
+    from pneumoseg.pipeline_inference import Cascade
 
 WAITING = 1
 """Batches that wait at the networks, beside those in work."""
@@ -47,11 +49,11 @@ UNDER_WAY_WITH_IMAGES = 1
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
-Record = dict[str, Any]
+_Made = TypeVar("_Made")
 
 
 @dataclass(eq=False)
-class _Place:
+class _Place(Generic[_Made]):
     """One input's place in the order of results."""
 
     entry: Entry
@@ -59,26 +61,26 @@ class _Place:
     prepared: Prepared | None = None
     detection: Detection | None = None
     seconds: float = 0.0
-    outcome: Failure | Future[Record | Failure] | None = None
+    outcome: Failure | Future[_Made | Failure] | None = None
 
 
 @dataclass(eq=False)
-class _Work:
+class _Work(Generic[_Made]):
     """A batch at a network."""
 
-    places: list[_Place]
+    places: list[_Place[_Made]]
     is_detection: bool
     answers: Future[tuple[list[Any], float]]
 
 
 def in_stages(
-    predictor: Predictor,
+    predictor: Cascade,
     arriving: Iterable[tuple[Entry, Prepared | Failure]],
     *,
     batch_size: int,
-    finish: Callable[[Entry, Prepared, Finding], Record],
+    finish: Callable[[Entry, Prepared, Finding], _Made],
     keeps_images: bool = False,
-) -> Generator[tuple[Entry, Record | Failure], None, None]:
+) -> Generator[tuple[Entry, _Made | Failure], None, None]:
     """Take films through both stages.
 
     Args:
@@ -90,8 +92,8 @@ def in_stages(
         keeps_images: whether films arrive with their images; fewer are then under way.
 
     Returns:
-        Each input with its record or why there is none, in the order of arrival. Close it to stop
-        early.
+        Each input with what ``finish`` gave or why there is none, in the order of arrival. Close
+        it to stop early.
 
     Raises:
         RuntimeError: the network runtime itself failed; that is not one film's trouble.
@@ -106,23 +108,23 @@ def in_stages(
 
 
 @dataclass(eq=False)
-class _Stages:
-    predictor: Predictor
+class _Stages(Generic[_Made]):
+    predictor: Cascade
     arriving: Iterator[tuple[Entry, Prepared | Failure]]
     batch_size: int
     most_under_way: int
-    finish: Callable[[Entry, Prepared, Finding], Record]
+    finish: Callable[[Entry, Prepared, Finding], _Made]
     networks: ThreadPoolExecutor
-    order: deque[_Place] = field(default_factory=deque)
-    suspected: deque[_Place] = field(default_factory=deque)
-    at_work: deque[_Work] = field(default_factory=deque)
+    order: deque[_Place[_Made]] = field(default_factory=deque)
+    suspected: deque[_Place[_Made]] = field(default_factory=deque)
+    at_work: deque[_Work[_Made]] = field(default_factory=deque)
     arrived: int = 0
     all_arrived: bool = False
     finishing: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="finish")
     )
 
-    def results(self) -> Iterator[tuple[Entry, Record | Failure]]:
+    def results(self) -> Iterator[tuple[Entry, _Made | Failure]]:
         """Keep the networks fed; hand over what is finished, in order."""
         while not self.all_arrived or self.suspected or self.at_work:
             self._feed()
@@ -135,7 +137,7 @@ class _Stages:
             yield from self._finished(self.most_under_way)
         yield from self._finished(0)
 
-    def _take(self, work: _Work) -> None:
+    def _take(self, work: _Work[_Made]) -> None:
         """Wait for a batch and send each of its films on."""
         answers, seconds = work.answers.result()
         take = self._take_detection if work.is_detection else self._take_map
@@ -170,12 +172,12 @@ class _Stages:
             bool(self.suspected) and self.arrived - self.suspected[0].number >= self.most_under_way
         )
 
-    def _arrived(self) -> list[_Place]:
+    def _arrived(self) -> list[_Place[_Made]]:
         """The next batch of films; failures take their place in the order."""
-        places: list[_Place] = []
+        places: list[_Place[_Made]] = []
         before = self.arrived
         for entry, prepared in islice(self.arriving, self.most_under_way):
-            place = _Place(entry, self.arrived)
+            place: _Place[_Made] = _Place(entry, self.arrived)
             self.arrived += 1
             self.order.append(place)
             if isinstance(prepared, Failure):
@@ -188,7 +190,7 @@ class _Stages:
         self.all_arrived = self.arrived == before
         return places
 
-    def _submit(self, places: list[_Place], *, is_detection: bool) -> None:
+    def _submit(self, places: list[_Place[_Made]], *, is_detection: bool) -> None:
         grids = [_prepared(place).film.grid for place in places]
         answers: Future[tuple[list[Any], float]]
         if is_detection:
@@ -200,7 +202,7 @@ class _Stages:
     def _maps(self, grids: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         return list(self.predictor.segment(grids))
 
-    def _take_detection(self, place: _Place, detection: Detection | Failure) -> None:
+    def _take_detection(self, place: _Place[_Made], detection: Detection | Failure) -> None:
         if isinstance(detection, Failure):
             self._fail(place, detection)
             return
@@ -210,16 +212,16 @@ class _Stages:
         else:
             self._conclude(place, None)
 
-    def _take_map(self, place: _Place, probabilities: NDArray[np.float32] | Failure) -> None:
+    def _take_map(self, place: _Place[_Made], probabilities: NDArray[np.float32] | Failure) -> None:
         if isinstance(probabilities, Failure):
             self._fail(place, probabilities)
         else:
             self._conclude(place, probabilities)
 
-    def _fail(self, place: _Place, failure: Failure) -> None:
+    def _fail(self, place: _Place[_Made], failure: Failure) -> None:
         place.outcome, place.prepared = failure, None
 
-    def _conclude(self, place: _Place, probabilities: NDArray[np.float32] | None) -> None:
+    def _conclude(self, place: _Place[_Made], probabilities: NDArray[np.float32] | None) -> None:
         prepared, detection = _prepared(place), place.detection
         assert detection is not None
         place.prepared = None  # the finishing thread has the last hold on the film
@@ -234,7 +236,7 @@ class _Stages:
             ),
         )
 
-    def _finished(self, may_wait: int) -> Iterator[tuple[Entry, Record | Failure]]:
+    def _finished(self, may_wait: int) -> Iterator[tuple[Entry, _Made | Failure]]:
         """Results from the front of the order; waits for them only where too many are under way."""
         while self.order:
             outcome = self.order[0].outcome
@@ -249,7 +251,7 @@ class _Stages:
             yield self.order.popleft().entry, result
 
 
-def _prepared(place: _Place) -> Prepared:
+def _prepared(place: _Place[_Made]) -> Prepared:
     assert place.prepared is not None
     return place.prepared
 
@@ -274,7 +276,7 @@ def _each(
         return [failure_of(error, "processed", PROCESSING_FAILED)]
 
 
-def _concluded(work: Callable[[], Record]) -> Record | Failure:
+def _concluded(work: Callable[[], _Made]) -> _Made | Failure:
     try:
         return work()
     except PROCESSING_ERRORS as error:

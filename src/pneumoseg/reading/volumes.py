@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -88,7 +88,7 @@ def find_volumes(paths: Sequence[str | Path]) -> Iterator[VolumeInput | VolumeFa
     Raises:
         UsageError: a path does not exist, or none is given.
     """
-    return _find_all(walk(paths))
+    return volumes_among(walk(paths))
 
 
 def open_volume(found: VolumeInput, *, window: Window | None = None) -> Volume:
@@ -151,7 +151,9 @@ def _only(path: str | Path) -> VolumeInput:
     raise InputError(f"{path} holds no file; give a folder with a CT", code="not-ct")
 
 
-def _find_all(paths: Iterator[Path]) -> Iterator[VolumeInput | VolumeFailure]:
+def volumes_among(files: Iterable[Path]) -> Iterator[VolumeInput | VolumeFailure]:
+    """Find the CT volumes among files that are listed already; see :func:`find_volumes`."""
+    paths = iter(files)
     dicom: list[CtFile] = []
     with ThreadPoolExecutor(HEADER_READERS) as pool:
         while some := list(islice(paths, HEADERS_AHEAD)):

@@ -6,16 +6,16 @@ Meant for some hundred films; for archives there are the tables. The frame of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg import rle
+from pneumoseg.storage.record import FindingRecord
 from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Finding, Image, Mask
 from pneumoseg.writing import page
@@ -106,7 +106,7 @@ def report_row(
 
 def report_row_of_record(
     image: Image,
-    record: Mapping[str, Any],
+    record: FindingRecord,
     *,
     truth: Mask | bool | None = None,
     name: str | None = None,
@@ -114,19 +114,19 @@ def report_row_of_record(
     """Make the same as :func:`report_row` from a line of ``predictions.jsonl``."""
     true_mask = truth if isinstance(truth, Mask) else None
     rows, cols = image.shape
-    mask = Mask(rle.decode(record["rle"], (rows, cols)), image.spacing_mm)
+    mask = Mask(rle.decode(record.rle, (rows, cols)), image.spacing_mm)
     picture = draw_overlay(
-        image, mask if record["segmented"] else None, truth=true_mask, max_side=THUMBNAIL_SIDE
+        image, mask if record.segmented else None, truth=true_mask, max_side=THUMBNAIL_SIDE
     )
     return ReportRow(
-        name=printable(name or record["image_id"]),
-        probability=record["probability"],
-        threshold=record["classifier_threshold"],
-        suspected=record["positive"],
-        lesions=len(record["lesions"]),
-        sides=tuple(sorted({lesion["side"] for lesion in record["lesions"] if lesion["side"]})),
-        area_px=record["area_px"],
-        area_mm2=record["area_mm2"],
+        name=printable(name or record.image_id),
+        probability=record.probability,
+        threshold=record.classifier_threshold,
+        suspected=record.positive,
+        lesions=len(record.lesions),
+        sides=tuple(sorted({lesion.side for lesion in record.lesions if lesion.side})),
+        area_px=record.area_px,
+        area_mm2=record.area_mm2,
         truth=bool(truth.area_px) if isinstance(truth, Mask) else truth,
         picture_jpeg=jpeg_of(picture),
     )

@@ -1,22 +1,21 @@
-"""The tables a run leaves behind, and the one record that all of them are derived from.
+"""From findings of films to records, and from records to the tables a run leaves behind.
 
-``predictions.jsonl`` holds one record a finding (:func:`finding_record`). The two CSVs say the same
-in the format of the SIIM-ACR challenge and are derived from it (:func:`write_tables`), one record
-at a time, so that memory does not grow with the number of images. ``failures.csv`` lists what could
-not be used.
+``predictions.jsonl`` holds one record a finding (:mod:`pneumoseg.storage.record`). The two CSVs say
+the same in the format of the SIIM-ACR challenge and are derived from it (:func:`write_tables`), one
+record at a time, so that memory does not grow with the number of images. ``failures.csv`` lists
+what could not be used.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from pneumoseg import rle
+from pneumoseg.storage.record import FindingRecord, LesionRecord
 from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Finding, Lesion
 
@@ -44,61 +43,51 @@ def printable(text: str) -> str:
 def finding_record(
     finding: Finding,
     *,
+    path: str | None = None,
     segmenter_threshold: float | None = None,
     spacing_mm: tuple[float, ...] | None = None,
-) -> dict[str, Any]:
-    """Turn a finding of a film into plain values for one line of ``predictions.jsonl``.
+) -> FindingRecord:
+    """Turn a finding of a film into what is kept of it, a line of ``predictions.jsonl``.
 
     Args:
         finding: a finding on a film (rows, cols).
+        path: the input's, as it was given; None takes the finding's own.
         segmenter_threshold: pixel threshold of the run; None where it is not known.
         spacing_mm: the film's spacing, for a finding without a mask, which does not hold it.
-
-    Returns:
-        A dict of JSON values. ``shape`` is [rows, cols]; areas in source pixels and mm²;
-        ``area_mm2`` and ``spacing_mm`` are None where the spacing is unknown, ``side`` where the
-        side is; ``rle`` is the united mask (relative, column by column, on ``shape``) or ``"-1"``.
-        ``segmented`` tells an empty mask (stage two ran) from none (it did not).
 
     Raises:
         ValueError: the finding is not on a film (rows, cols).
     """
     mask, source, detection = finding.mask, finding.source, finding.detection
-    spacing = spacing_mm if mask is None else mask.spacing_mm
+    if path is None and source.path is not None:
+        path = str(source.path)
     if len(finding.shape) != 2:
         raise ValueError(f"tables hold films (rows, cols), got a finding on {finding.shape}")
-    return {
-        "image_id": printable(source.image_id),
-        "path": None if source.path is None else printable(str(source.path)),
-        "shape": list(finding.shape),
-        "spacing_mm": None if spacing is None else list(spacing),
-        "patient_orientation": (
-            None if source.patient_orientation is None else list(source.patient_orientation)
-        ),
-        "logit": detection.logit,
-        "probability": detection.probability,
-        "positive": detection.positive,
-        "classifier_threshold": detection.threshold,
-        "segmenter_threshold": segmenter_threshold,
-        "segmented": mask is not None,
-        "area_px": 0 if mask is None else mask.area_px,
-        "area_mm2": None if mask is None else mask.area_mm2,
-        "lesions": [_lesion_record(lesion) for lesion in finding.lesions],
-        "rle": rle.EMPTY if mask is None else rle.encode(mask.pixels),
-        "seconds": round(finding.seconds, 4),
-        "bundle": finding.provenance.bundle,
-        "bundle_version": finding.provenance.bundle_version,
-        "software_version": finding.provenance.software_version,
-        "runtime": finding.provenance.runtime,
-        "device": finding.provenance.device,
-        "precision": finding.provenance.precision,
-        "notes": list(source.notes),
-    }
-
-
-def record_line(record: dict[str, Any]) -> str:
-    """Write a record as one line of JSON, pure ASCII, with its line end."""
-    return json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
+    return FindingRecord(
+        image_id=printable(source.image_id),
+        path=None if path is None else printable(path),
+        shape=(finding.shape[0], finding.shape[1]),
+        spacing_mm=spacing_mm if mask is None else mask.spacing_mm,
+        patient_orientation=source.patient_orientation,
+        logit=detection.logit,
+        probability=detection.probability,
+        positive=detection.positive,
+        classifier_threshold=detection.threshold,
+        segmenter_threshold=segmenter_threshold,
+        segmented=mask is not None,
+        area_px=0 if mask is None else mask.area_px,
+        area_mm2=None if mask is None else mask.area_mm2,
+        lesions=tuple(_lesion_record(lesion) for lesion in finding.lesions),
+        rle=rle.EMPTY if mask is None else rle.encode(mask.pixels),
+        seconds=round(finding.seconds, 4),
+        bundle=finding.provenance.bundle,
+        bundle_version=finding.provenance.bundle_version,
+        software_version=finding.provenance.software_version,
+        runtime=finding.provenance.runtime,
+        device=finding.provenance.device,
+        precision=finding.provenance.precision,
+        notes=source.notes,
+    )
 
 
 def failure_line(path: Path | str, code: str, message: str) -> str:
@@ -106,41 +95,33 @@ def failure_line(path: Path | str, code: str, message: str) -> str:
     return csv_line((printable(str(path)), code, printable(" ".join(message.split()))))
 
 
-def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """Read ``predictions.jsonl`` one record at a time, in input order."""
-    with path.open("r", encoding="ascii") as file:
-        for line in file:
-            record: dict[str, Any] = json.loads(line)
-            yield record
-
-
-def aggregated_row(record: dict[str, Any]) -> tuple[str, str]:
+def aggregated_row(record: FindingRecord) -> tuple[str, str]:
     """One row of the challenge's submission: image and united mask, ``-1`` where empty."""
-    return record["image_id"], record["rle"]
+    return record.image_id, record.rle
 
 
-def split_rows(record: dict[str, Any]) -> list[tuple[str, ...]]:
+def split_rows(record: FindingRecord) -> list[tuple[str, ...]]:
     """One row per lesion, numbered from 1; a single ``-1`` row where there is none.
 
     ``area_mm2`` is empty where the spacing is unknown, ``side`` where the side is.
     """
-    if not record["lesions"]:
-        return [(record["image_id"], rle.EMPTY, "", "", "", "", "")]
+    if not record.lesions:
+        return [(record.image_id, rle.EMPTY, "", "", "", "", "")]
     return [
         (
-            record["image_id"],
-            lesion["rle"],
+            record.image_id,
+            lesion.rle,
             str(number),
-            str(lesion["area_px"]),
-            "" if lesion["area_mm2"] is None else f"{lesion['area_mm2']:.2f}",
-            f"{lesion['score']:.4f}",
-            lesion["side"] or "",
+            str(lesion.area_px),
+            "" if lesion.area_mm2 is None else f"{lesion.area_mm2:.2f}",
+            f"{lesion.score:.4f}",
+            lesion.side or "",
         )
-        for number, lesion in enumerate(record["lesions"], start=1)
+        for number, lesion in enumerate(record.lesions, start=1)
     ]
 
 
-def write_tables(records: Iterable[dict[str, Any]], aggregated: Path, split: Path) -> None:
+def write_tables(records: Iterable[FindingRecord], aggregated: Path, split: Path) -> None:
     """Derive ``predictions_aggregated.csv`` and ``predictions_split.csv`` in one pass.
 
     Args:
@@ -169,14 +150,14 @@ def failures_header() -> str:
     return csv_line(FAILURES_HEADER)
 
 
-def _lesion_record(lesion: Lesion) -> dict[str, Any]:
-    return {
-        "area_px": lesion.mask.area_px,
-        "area_mm2": lesion.mask.area_mm2,
-        "score": lesion.score,
-        "side": None if lesion.side is None else lesion.side.value,
-        "rle": rle.encode(lesion.mask.pixels),
-    }
+def _lesion_record(lesion: Lesion) -> LesionRecord:
+    return LesionRecord(
+        area_px=lesion.mask.area_px,
+        area_mm2=lesion.mask.area_mm2,
+        score=lesion.score,
+        side=None if lesion.side is None else lesion.side.value,
+        rle=rle.encode(lesion.mask.pixels),
+    )
 
 
 def csv_line(cells: Iterable[str]) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from pneumoseg import rle
+from pneumoseg.storage.record import VolumeRecord
 from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.tables import AGGREGATED_HEADER, SPLIT_HEADER, csv_line
 
@@ -38,13 +38,12 @@ VOLUMES_HEADER = (
 
 
 def write_volume_tables(
-    records: Iterable[dict[str, Any]], aggregated: Path, split: Path, volumes: Path
+    records: Iterable[VolumeRecord], aggregated: Path, split: Path, volumes: Path
 ) -> None:
     """Derive ``predictions_aggregated.csv``, ``predictions_split.csv`` and ``volumes.csv``.
 
     Args:
-        records: as :func:`pneumoseg.prediction.volumes.record.volume_record` makes them; read
-            once, order kept.
+        records: of volumes; read once, order kept.
         aggregated: one row a slice.
         split: one row a slice and lesion in it.
         volumes: one row a volume.
@@ -63,58 +62,58 @@ def write_volume_tables(
         for record in records:
             by_volume.write(csv_line(volume_row(record)))
             by_lesion.writelines(csv_line(row) for row in split_rows(record))
-            by_slice.writelines(csv_line((x["image_id"], x["rle"])) for x in record["slices"])
+            by_slice.writelines(csv_line((x.image_id, x.rle)) for x in record.slices)
 
 
-def volume_row(record: dict[str, Any]) -> tuple[str, ...]:
+def volume_row(record: VolumeRecord) -> tuple[str, ...]:
     """One row of ``volumes.csv``; unknown values are empty, several notes separated by ``; ``."""
-    slices, rows, cols = record["shape"]
-    spacing = record["spacing_mm"]
+    slices, rows, cols = record.shape
+    spacing = record.spacing_mm
     return (
-        record["image_id"],
-        record["path"],
-        record["study_instance_uid"] or "",
-        record["series_instance_uid"] or "",
+        record.image_id,
+        record.path or "",
+        record.study_instance_uid or "",
+        record.series_instance_uid or "",
         str(slices),
         str(rows),
         str(cols),
         "" if spacing is None else "x".join(f"{step:.4g}" for step in spacing),
-        f"{record['probability']:.6f}",
-        "1" if record["positive"] else "0",
-        _number(record["volume_ml"], 2),
-        _number(record["share_of_hemithorax"], 4),
-        record["side"] or "",
-        _number(record["greatest_thickness_mm"], 1),
-        _number(record["first_slice"], 0),
-        _number(record["last_slice"], 0),
-        str(len(record["lesions"])),
-        "; ".join(record["notes"]),
+        f"{record.probability:.6f}",
+        "1" if record.positive else "0",
+        _number(record.volume_ml, 2),
+        _number(record.share_of_hemithorax, 4),
+        record.side or "",
+        _number(record.greatest_thickness_mm, 1),
+        _number(record.first_slice, 0),
+        _number(record.last_slice, 0),
+        str(len(record.lesions)),
+        "; ".join(record.notes),
     )
 
 
-def split_rows(record: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+def split_rows(record: VolumeRecord) -> Iterator[tuple[str, ...]]:
     """Rows of every slice: one for each lesion in it, or a single ``-1`` row.
 
     ``lesion`` is the number of the lesion in the volume, the largest first, the same in all of its
     slices; ``score`` and ``side`` are those of the whole lesion, the areas those of this slice.
     """
     of_slice: dict[int, list[tuple[str, ...]]] = {}
-    for number, lesion in enumerate(record["lesions"], start=1):
-        for part in lesion["slices"]:
-            image_id = record["slices"][part["slice"] - 1]["image_id"]
-            of_slice.setdefault(part["slice"], []).append(
+    for number, lesion in enumerate(record.lesions, start=1):
+        for part in lesion.slices:
+            image_id = record.slices[part.slice - 1].image_id
+            of_slice.setdefault(part.slice, []).append(
                 (
                     image_id,
-                    part["rle"],
+                    part.rle,
                     str(number),
-                    str(part["area_px"]),
-                    _number(part["area_mm2"], 2),
-                    f"{lesion['score']:.4f}",
-                    lesion["side"] or "",
+                    str(part.area_px),
+                    _number(part.area_mm2, 2),
+                    f"{lesion.score:.4f}",
+                    lesion.side or "",
                 )
             )
-    for number, one in enumerate(record["slices"], start=1):
-        yield from of_slice.get(number, [(one["image_id"], rle.EMPTY, "", "", "", "", "")])
+    for number, one in enumerate(record.slices, start=1):
+        yield from of_slice.get(number, [(one.image_id, rle.EMPTY, "", "", "", "", "")])
 
 
 def _number(value: float | None, decimals: int) -> str:

@@ -36,6 +36,10 @@ def broken_runtime(settings):
     return _BrokenRuntime()
 
 
+def slipping(settings):
+    return _Slipping()
+
+
 class _Logged(FakeCascade):
     def conclude(self, film, detection, probabilities, *, seconds=0.0):
         with Path(os.environ[LOG]).open("a") as log:
@@ -66,3 +70,8 @@ class _AlwaysDeadly(FakeCascade):
 class _BrokenRuntime(FakeCascade):
     def detect(self, grids):
         raise RuntimeError("the device is gone")
+
+
+class _Slipping(FakeCascade):
+    def detect(self, grids):
+        raise TypeError("no such argument")

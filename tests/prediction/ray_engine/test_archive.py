@@ -117,7 +117,7 @@ def test_workers_that_cannot_start_are_said(two_workers, inputs, tmp_path, monke
     (tmp_path / "no_such_module.py").write_text("def load(settings): ...")
     monkeypatch.syspath_prepend(tmp_path)
     load = importlib.import_module("no_such_module").load
-    monkeypatch.setattr(archive_run, "describe_call", lambda *a, **k: {})
+    monkeypatch.setattr(archive_run, "signature", lambda *a, **k: {})
     with pytest.raises(RuntimeUnavailableError, match="no_such_module"):
         archive(inputs, tmp_path / "out", load)
 

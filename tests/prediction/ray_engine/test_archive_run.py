@@ -182,6 +182,12 @@ def test_a_broken_runtime_stops_the_run(inputs, tmp_path):
     assert not (tmp_path / "out" / TABLES[0]).exists()
 
 
+def test_a_slip_of_ours_stops_the_run(inputs, tmp_path):
+    """Breaks if a fault in our own code ends one worker an input, eight times, and is not named."""
+    with pytest.raises(RuntimeUnavailableError, match="TypeError: no such argument"):
+        archive(inputs, tmp_path / "out", cascades.slipping)
+
+
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass

@@ -40,7 +40,7 @@ from pneumoseg.statistics.prevalence import Rate
 from pneumoseg.storage.result import write_result
 from pneumoseg.study import Detection, Modality
 from pneumoseg.version import __version__
-from pneumoseg.writing.tables import finding_record, record_line
+from pneumoseg.writing.tables import finding_record
 
 BENCH_FILE = "bench.json"
 RECALL, SPECIFICITY = "recall", "specificity"
@@ -192,7 +192,7 @@ def _measure(
     def outline(number: int) -> None:
         for one in batch(number):
             finding = cascade.conclude(one.film, one.detection, one.probabilities)
-            record_line(finding_record(finding, spacing_mm=one.film.spacing_mm))
+            finding_record(finding, spacing_mm=one.film.spacing_mm).to_json()
 
     steps: dict[str, Callable[[int], object]] = {
         READING: lambda number: [_prepared(cascade, one.path) for one in batch(number)],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from pneumoseg.errors import InputError
@@ -29,14 +28,18 @@ def list_entries(settings: PredictSettings) -> Iterator[Entry]:
         yield from list_url(url)
 
 
-def files_to_look_at(settings: PredictSettings) -> Iterator[Path]:
+def files_to_look_at(entries: Iterator[Entry]) -> Iterator[Path]:
     """Files that may tell what the inputs are; the first few by URL are fetched for it."""
-    yield from _local(settings)
-    urls = (e.absolute for u in filter(None, map(url_of, settings.paths)) for e in list_url(u))
-    for url in islice(urls, LOOKED_AT):
+    fetched = 0
+    for entry in entries:
+        if url_of(Path(entry.absolute)) is None:
+            yield Path(entry.path)
+            continue
+        if (fetched := fetched + 1) > LOOKED_AT:
+            return
         with tempfile.TemporaryDirectory(prefix="pneumoseg-") as folder:
             try:
-                yield fetch(url, Path(folder))
+                yield fetch(entry.absolute, Path(folder))
             except InputError:
                 continue  # it gets its line among the failures
 

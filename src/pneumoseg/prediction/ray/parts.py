@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pneumoseg.prediction.run_folder import FINDINGS, PARQUET
+from pneumoseg.errors import DataError
+from pneumoseg.prediction.run_folder import Entry, RunFolder
+from pneumoseg.storage.journal import whole_lines
+from pneumoseg.storage.record import PARQUET, FindingRecord, from_json
 from pneumoseg.storage.whole_file import whole_file
-from pneumoseg.writing.tables import read_records, record_line
 
 if TYPE_CHECKING:
     import pyarrow
@@ -55,21 +57,26 @@ COLUMNS: dict[str, str] = {
 class Parts:
     """The parts of one run; :meth:`catch_up` first, then each record, then :meth:`finish`."""
 
-    def __init__(self, out: Path) -> None:
-        self._out, self._folder = out, out / PARQUET
+    def __init__(self, folder: RunFolder[Entry]) -> None:
+        self._findings, self._folder = folder.findings, folder.out / PARQUET
         self._number = 0
         self._lines: list[str] = []
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[dict[str, object]] = []
 
     def catch_up(self) -> None:
         """Go over what the journal holds: keep the parts made from it, make those that miss."""
-        journal = self._out / FINDINGS
-        for record in read_records(journal) if journal.exists() else ():
-            self.add(record)
+        for number, line in enumerate(whole_lines(self._findings), start=1):
+            where, text = f"{self._findings}, line {number}", line.decode("utf-8")
+            record = from_json(text, where)
+            if not isinstance(record, FindingRecord):
+                raise DataError(f"{where}: parts hold films, this is {type(record).__name__}")
+            self._take(record, text)
 
-    def add(self, record: dict[str, Any]) -> None:
+    def add(self, record: FindingRecord) -> None:
         """Take the journal's next record; writes a part when it is full."""
-        line = record_line(record)
+        self._take(record, record.to_json())
+
+    def _take(self, record: FindingRecord, line: str) -> None:
         self._lines.append(line)
         self._rows.append(parquet_row(record, line))
         if len(self._rows) == ROWS_IN_PART:
@@ -104,19 +111,19 @@ class Parts:
         return self._folder / f"part-{number:06}.parquet"
 
 
-def parquet_row(record: dict[str, Any], line: str) -> dict[str, Any]:
+def parquet_row(record: FindingRecord, line: str) -> dict[str, object]:
     """One row: the record's main fields under ``COLUMNS``' names, and its line of the journal."""
-    rows, cols = record["shape"]
-    row_spacing_mm, col_spacing_mm = record["spacing_mm"] or (None, None)
+    rows, cols = record.shape
+    row_spacing_mm, col_spacing_mm = record.spacing_mm or (None, None)
     own = {
         "rows": rows,
         "cols": cols,
         "row_spacing_mm": row_spacing_mm,
         "col_spacing_mm": col_spacing_mm,
-        "lesions": len(record["lesions"]),
+        "lesions": len(record.lesions),
         "record": line.rstrip("\n"),
     }
-    return {name: own[name] if name in own else record[name] for name in COLUMNS}
+    return {name: own[name] if name in own else getattr(record, name) for name in COLUMNS}
 
 
 def _schema() -> pyarrow.Schema:

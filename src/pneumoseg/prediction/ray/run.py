@@ -1,31 +1,31 @@
-"""The archive run: one downward read from the call to the tables.
+"""The road of many workers: one downward read from the call to the tables.
 
-Check the call, hold the folder, recover what an earlier run left, list the inputs, send them to the
-workers segment by segment, append each outcome to the journal in the manifest's order, keep the
-Parquet parts beside it, and derive the CSVs at the end. The driver's memory holds one segment of
-names, one part of records, and the digests the journal needs.
+The skeleton is that of every run (:mod:`pneumoseg.prediction.run`). Here the inputs that are left
+go to the workers segment by segment, their outcomes come back in the manifest's order, and the
+Parquet parts are kept beside the journal. The driver's memory holds one segment of names, one part
+of records, and the digests the journal needs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pneumoseg.errors import UsageError
-from pneumoseg.prediction.call import (
-    describe_call,
-    finish_tables,
+from pneumoseg.prediction.journal import Recovered
+from pneumoseg.prediction.modality import (
+    Decided,
+    Inputs,
+    decide,
     load_cascade,
-    picture_folders,
-    with_runtime,
+    require_some,
+    signature,
 )
-from pneumoseg.prediction.journal import Journal, Recovered, Tally, begin
-from pneumoseg.prediction.modality import Decided, decide_modality
 from pneumoseg.prediction.process import prepare_for_many_films
 from pneumoseg.prediction.ray.cluster import Crew, Share, connected, require_ray
 from pneumoseg.prediction.ray.engine import BATCHES_IN_BLOCK, Engine
@@ -33,29 +33,19 @@ from pneumoseg.prediction.ray.inputs import files_to_look_at, list_entries
 from pneumoseg.prediction.ray.parts import Parts
 from pneumoseg.prediction.ray.remote_files import url_of
 from pneumoseg.prediction.ray.worker import Load, Outcome, Work
-from pneumoseg.prediction.read_ahead import Failure, duplicate_id
-from pneumoseg.prediction.run_folder import (
-    AGGREGATED,
-    SPLIT,
-    Entry,
-    digest,
-    read_manifest,
-    run_document,
-    write_manifest,
-    write_run,
-    writing_to,
-)
+from pneumoseg.prediction.read_ahead import Failure
+from pneumoseg.prediction.run import OnProgress, Run, finish
+from pneumoseg.prediction.run_folder import Entry, RunFolder
 from pneumoseg.prediction.settings import (
     PredictionSummary,
     PredictSettings,
-    Progress,
     check_out,
+    picture_folders,
 )
-from pneumoseg.storage.lock import locked
+from pneumoseg.storage.record import AGGREGATED, PARQUET, SPLIT, FindingRecord, read_records
 from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Modality
-from pneumoseg.writing.overlay import safe_file_name
-from pneumoseg.writing.tables import printable
+from pneumoseg.writing.tables import write_tables
 
 SEGMENT = 32_768
 """Inputs that Ray Data is given at once: it keeps a note of each block until all are done. The
@@ -67,7 +57,7 @@ _Item = TypeVar("_Item")
 def run_archive(
     settings: PredictSettings,
     *,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress | None = None,
     load: Load | None = None,
 ) -> PredictionSummary:
     """Predict all inputs that are not done yet on many workers, and write the tables and parts.
@@ -90,133 +80,120 @@ def run_archive(
     require_ray()
     share = Share(settings.workers, settings.threads, settings.gpus)
     check_out(settings)
-    if next(list_entries(settings), None) is None:
-        raise UsageError(
-            f"no file was found in {', '.join(map(str, settings.paths))}; "
-            "give files, or folders that hold some"
-        )
-    settings = with_runtime(settings)
-    decided = _decided(settings)
-    settings, load = decided.settings, load or load_cascade
-    call = _call(decided, load)
-    out = settings.out
-    with writing_to(out):
-        out.mkdir(parents=True, exist_ok=True)
-        with locked(out):
-            size = settings.batch_size
-            recovered = begin(out, call, batch_size=size, overwrite=settings.overwrite)
-            done_before = recovered.tally.done
-            total = write_manifest(
-                out, done_before, list_entries(settings), recovered.inputs, Entry
-            )
-            tally, parts = recovered.tally, Parts(out)
-            parts.catch_up()
-            if total > done_before:
-                write_run(out, run_document(call, size, None))
-                blocks = -(-(total - done_before) // (BATCHES_IN_BLOCK * size))
-                with connected(settings.ray_address, share, blocks=blocks) as crew:
-                    run = _Run(decided, recovered, total, parts, on_progress)
-                    tally = run.finish(_engine(decided, load, call, crew))
-            folder = parts.finish()
-            files = finish_tables(settings, call, tally, fresh=total > done_before)
-    return PredictionSummary(
-        **asdict(tally),
-        done_before=done_before,
-        seconds=time.perf_counter() - started,
-        out=out,
-        files=(*files, folder),
-    )
-
-
-class _Run:
-    """The loop over the inputs that are left."""
-
-    def __init__(
-        self,
-        decided: Decided,
-        recovered: Recovered,
-        total: int,
-        parts: Parts,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self._settings, self._parts = decided.settings, parts
-        self._tally, self._total, self._on_progress = recovered.tally, total, on_progress
-        self._image_ids = set(recovered.image_ids)
-
-    def finish(self, engine: Engine) -> Tally:
-        """Do what is left, segment by segment; the journal is on disk after each batch."""
-        out = self._settings.out
-        for name in (AGGREGATED, SPLIT):
-            (out / name).unlink(missing_ok=True)  # no table is better than one that misses inputs
-        for name in picture_folders(self._settings):
-            (out / name).mkdir(exist_ok=True)
-        left = islice(read_manifest(out, Entry), self._tally.done, None)
-        with Journal(out) as journal, closing(engine):
-            for segment in _cut(left, SEGMENT):
-                with closing(engine.predict(segment)) as arriving:
-                    for number, (entry, outcome) in enumerate(arriving, start=1):
-                        self._write(entry, self._checked(entry, outcome), journal)
-                        if number % self._settings.batch_size == 0:
-                            journal.sync()
-                journal.sync()
-        return self._tally
-
-    def _checked(self, entry: Entry, outcome: Outcome) -> Outcome:
-        """Refuse a second film with an image id that a film before it has."""
-        if outcome.unseen_by is not None and Path(entry.absolute).exists():
-            raise UsageError(
-                f"the machine {outcome.unseen_by} does not see {entry.absolute}; mount the films "
-                "at the same place on all machines, or give them by URL"
-            )
-        if outcome.image_id is None:
-            return outcome
-        name = digest(printable(outcome.image_id))
-        if name in self._image_ids:
-            return Outcome(failure=duplicate_id(outcome.image_id))
-        self._image_ids.add(name)
-        return outcome
-
-    def _write(self, entry: Entry, outcome: Outcome, journal: Journal) -> None:
-        """Append an outcome to the journal, its pictures written first."""
-        record = outcome.record
-        if record is not None:
-            name = safe_file_name(record["image_id"]) + ".png"
-            for folder, content in outcome.pictures.items():
-                with whole_file(self._settings.out / folder / name) as part:
-                    part.write_bytes(content)
-            journal.add_finding(record)
-            self._parts.add(record)
-            self._tally = self._tally.with_record(record)
-        elif isinstance(outcome.failure, Failure):
-            journal.add_failure(entry.path, outcome.failure.code, outcome.failure.message)
-            self._tally = self._tally.with_failure()
-        if self._on_progress is not None:
-            tally = self._tally
-            self._on_progress(
-                Progress(tally.done, self._total, tally.failed, tally.suspected, entry.path)
-            )
-
-
-def _decided(settings: PredictSettings) -> Decided:
-    decided = decide_modality(settings, files_to_look_at(settings))
+    entries = Inputs(list_entries(settings))
+    require_some(entries, settings)
+    decided = decide(settings, files_to_look_at(entries.look()))
     if decided.modality is Modality.CT:
         raise UsageError(
             "--engine ray is for X-rays, these inputs are CT; predict them with --engine local, or "
             "add --modality xray"
         )
-    return decided
+    road = ArchiveRoad(decided, entries, share, load or load_cascade, _call(decided, load))
+    return finish(road, on_progress, networks=decided.networks, started=started)
 
 
-def _call(decided: Decided, load: Load) -> dict[str, Any]:
+@dataclass
+class ArchiveRoad:
+    """Films through the cascades of many workers.
+
+    Attributes:
+        decided: the call.
+        entries: its inputs.
+        share: of the cluster, as asked for.
+        load: makes a worker's cascade.
+        call: what must be the same for the run to be resumed, and on every worker.
+    """
+
+    decided: Decided
+    entries: Inputs[Entry]
+    share: Share
+    load: Load
+    call: dict[str, Any]
+    _parts: Parts | None = None
+
+    kind = Entry
+    tables = (AGGREGATED, SPLIT)
+
+    @property
+    def settings(self) -> PredictSettings:
+        """The call."""
+        return self.decided.settings
+
+    @property
+    def journalled_together(self) -> int:
+        """A batch."""
+        return self.settings.batch_size
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Of the pictures that were asked for, and of the parts."""
+        return (*picture_folders(self.settings), PARQUET)
+
+    def inputs(self, folder: RunFolder[Entry], recovered: Recovered) -> Iterator[Entry]:
+        """Files of this machine, then those by URL."""
+        return iter(self.entries)
+
+    def results(
+        self, left: Iterator[Entry], run: Run[Entry]
+    ) -> Generator[tuple[Entry, FindingRecord | Failure], None, None]:
+        """Segment by segment, each outcome's pictures written first."""
+        self._parts = parts = _caught_up(run.folder)
+        size = BATCHES_IN_BLOCK * self.settings.batch_size
+        blocks = -(-(run.total - run.tally.done) // size)
+        with (
+            connected(self.settings.ray_address, self.share, blocks=blocks) as crew,
+            closing(self._engine(crew)) as engine,
+        ):
+            for segment in _cut(left, SEGMENT):
+                with closing(engine.predict(segment)) as arriving:
+                    for entry, outcome in arriving:
+                        result = self._result(entry, outcome, run)
+                        yield entry, result
+                        if isinstance(result, FindingRecord):
+                            parts.add(result)
+
+    def derive(self, folder: RunFolder[Entry], *, stale: bool) -> None:
+        """The parts, and the challenge's two CSVs."""
+        (self._parts or _caught_up(folder)).finish()
+        if stale:
+            records = read_records(folder.findings, FindingRecord)
+            write_tables(records, folder.out / AGGREGATED, folder.out / SPLIT)
+
+    def _engine(self, crew: Crew) -> Engine:
+        settings = replace(self.settings, threads=crew.threads)
+        return Engine(Work(settings, self.decided.pictures, self.load, self.call), crew)
+
+    def _result(self, entry: Entry, outcome: Outcome, run: Run[Entry]) -> FindingRecord | Failure:
+        """What an outcome comes to here: an id that is taken, a mount that misses."""
+        if outcome.unseen_by is not None and Path(entry.absolute).exists():
+            raise UsageError(
+                f"the machine {outcome.unseen_by} does not see {entry.absolute}; mount the films "
+                "at the same place on all machines, or give them by URL"
+            )
+        if outcome.image_id is not None and (taken := run.claimed(outcome.image_id)) is not None:
+            return taken
+        if outcome.record is None:
+            if outcome.failure is None:
+                raise ValueError(f"no outcome for {entry.path}")
+            return outcome.failure
+        for name, content in outcome.pictures.items():
+            with whole_file(run.folder.picture(name, outcome.record.image_id)) as part:
+                part.write_bytes(content)
+        return outcome.record
+
+
+def _call(decided: Decided, load: Load | None) -> dict[str, Any]:
     """The run's signature; loading the cascade here says what is wrong with it before all else."""
     settings = decided.settings
-    call = describe_call(settings, load(settings), pictures=decided.pictures)
+    cascade = load(settings) if load else load_cascade(settings, decided.bundle)
+    call = signature(settings, cascade, Modality.XRAY, pictures=decided.pictures)
     return call | {"paths": [url_of(path) or str(path.resolve()) for path in settings.paths]}
 
 
-def _engine(decided: Decided, load: Load, call: dict[str, Any], crew: Crew) -> Engine:
-    settings = replace(decided.settings, threads=crew.threads)
-    return Engine(Work(settings, decided.pictures, load, call), crew)
+def _caught_up(folder: RunFolder[Entry]) -> Parts:
+    parts = Parts(folder)
+    parts.catch_up()
+    return parts
 
 
 def _cut(items: Iterator[_Item], size: int) -> Iterator[list[_Item]]:

@@ -6,6 +6,7 @@ cannot go on at all: an exception would only tell that a block of inputs is lost
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import socket
@@ -19,24 +20,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pneumoseg.errors import InputError, PneumosegError
-from pneumoseg.prediction.call import describe_call
+from pneumoseg.prediction.modality import signature
 from pneumoseg.prediction.process import prepare_for_many_films
 from pneumoseg.prediction.ray.remote_files import fetch, url_of
-from pneumoseg.prediction.read_ahead import Failure, Predictor, Prepared, read_ahead
-from pneumoseg.prediction.run_folder import MASKS, OVERLAYS, Entry
+from pneumoseg.prediction.read_ahead import Failure, Prepared, read_ahead
+from pneumoseg.prediction.run_folder import Entry
 from pneumoseg.prediction.settings import PredictSettings
 from pneumoseg.prediction.stages import in_stages
-from pneumoseg.study import Finding
+from pneumoseg.storage.record import MASKS, OVERLAYS, FindingRecord
+from pneumoseg.study import Finding, Modality
 from pneumoseg.writing.overlay import write_mask, write_overlay
 from pneumoseg.writing.tables import finding_record, printable
 
 if TYPE_CHECKING:
     import pyarrow
 
+    from pneumoseg.pipeline_inference import Cascade
+
 FETCHERS = 8
 """Threads that fetch inputs by URL: they wait for the network, not for the processor."""
 
-Load = Callable[[PredictSettings], Predictor]
+_FATAL = (PneumosegError, RuntimeError, OSError, ImportError, AttributeError, TypeError)
+"""What is wrong with the worker or with our own code, not with one input."""
+_log = logging.getLogger(__name__)
+
+Load = Callable[[PredictSettings], "Cascade"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Outcome:
 
     Attributes:
         image_id: the film's, where it was read.
-        record: as :func:`~pneumoseg.writing.tables.finding_record` makes it.
+        record: what is kept of the finding.
         failure: why there is no record.
         pictures: PNG files by the name of their folder.
         unseen_by: the machine that does not see a file the listing machine saw.
@@ -70,7 +78,7 @@ class Outcome:
     """
 
     image_id: str | None = None
-    record: dict[str, Any] | None = None
+    record: FindingRecord | None = None
     failure: Failure | None = None
     pictures: dict[str, bytes] = field(default_factory=dict)
     unseen_by: str | None = None
@@ -83,7 +91,7 @@ class FilmWorker:
     def __init__(self, work: Work) -> None:
         prepare_for_many_films()
         self._work = work
-        self._predictor: Predictor | None = None
+        self._predictor: Cascade | None = None
         self._loading = threading.Lock()
 
     def __call__(self, block: pyarrow.Table) -> pyarrow.Table:
@@ -99,13 +107,14 @@ class FilmWorker:
         try:
             with tempfile.TemporaryDirectory(prefix="pneumoseg-") as folder:
                 return _Block(self._work, self._loaded(), entries, Path(folder)).outcomes()
-        except (PneumosegError, RuntimeError, OSError, ImportError) as error:
+        except _FATAL as error:
+            _log.error("a worker cannot go on", exc_info=error)
             detail = " ".join(str(error).split())[:500]
             if not isinstance(error, PneumosegError):
                 detail = f"{type(error).__name__}: {detail}"
             return [Outcome(fatal=f"{socket.gethostname()}: {detail}")] * len(entries)
 
-    def _loaded(self) -> Predictor:
+    def _loaded(self) -> Cascade:
         with self._loading:
             if self._predictor is None:
                 predictor = self._work.load(self._work.settings)
@@ -113,9 +122,10 @@ class FilmWorker:
                 self._predictor = predictor
             return self._predictor
 
-    def _check_same(self, predictor: Predictor) -> None:
+    def _check_same(self, predictor: Cascade) -> None:
         """Refuse to mix results of another version, bundle or operating point in."""
-        own = describe_call(self._work.settings, predictor, pictures=self._work.pictures)
+        settings, pictures = self._work.settings, self._work.pictures
+        own = signature(settings, predictor, Modality.XRAY, pictures=pictures)
         for name, value in self._work.call.items():
             if name != "paths" and own[name] != value:
                 raise InputError(
@@ -129,7 +139,7 @@ class _Block:
     """Some inputs on their way through both stages."""
 
     work: Work
-    predictor: Predictor
+    predictor: Cascade
     entries: Sequence[Entry]
     folder: Path
     _pictures: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -187,7 +197,7 @@ class _Block:
             self._image_ids[entry.path] = prepared.film.source.image_id
         return entry, prepared
 
-    def _finish(self, entry: Entry, prepared: Prepared, finding: Finding) -> dict[str, Any]:
+    def _finish(self, entry: Entry, prepared: Prepared, finding: Finding) -> FindingRecord:
         pictures: dict[str, bytes] = {}
         picture = self.folder / "picture.png"
         if prepared.image is not None:
@@ -203,10 +213,10 @@ class _Block:
             spacing_mm=prepared.film.spacing_mm,
         )
 
-    def _outcome(self, here: Entry, result: dict[str, Any] | Failure, entry: Entry) -> Outcome:
+    def _outcome(self, here: Entry, result: FindingRecord | Failure, entry: Entry) -> Outcome:
         image_id = self._image_ids.get(here.path)
         if isinstance(result, Failure):
             lost = entry.size >= 0 and not os.path.lexists(here.path)
             return Outcome(image_id, None, result, unseen_by=socket.gethostname() if lost else None)
-        record = result | {"path": printable(entry.path)}
+        record = replace(result, path=printable(entry.path))
         return Outcome(image_id, record, pictures=self._pictures[here.path])

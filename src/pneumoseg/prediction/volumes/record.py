@@ -1,12 +1,10 @@
-"""A finding of a volume as plain values: one line of a CT run's ``predictions.jsonl``.
+"""From the finding of a volume to its record, one line of a CT run's ``predictions.jsonl``.
 
 Run lengths are on the slice's own grid as the file stores it (:func:`stored_plane`), since that is
 the image which a SOPInstanceUID names.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,67 +13,66 @@ from pneumoseg import rle
 from pneumoseg.ct.finding import VolumeFinding
 from pneumoseg.ct.lesions import VolumeLesion, lesion_plane
 from pneumoseg.settings import PipelineConfig
+from pneumoseg.storage.record import (
+    LesionInSlice,
+    SliceRecord,
+    VolumeLesionRecord,
+    VolumeRecord,
+)
 from pneumoseg.study import Geometry
 from pneumoseg.writing.tables import printable
 
-CT = "ct"
 
-
-def volume_record(finding: VolumeFinding, config: PipelineConfig) -> dict[str, Any]:
-    """Turn a finding into JSON values.
+def volume_record(finding: VolumeFinding, config: PipelineConfig, *, path: str) -> VolumeRecord:
+    """Turn a finding into what is kept of it.
 
     Args:
         finding: of a volume.
         config: the operating point of the run.
-
-    Returns:
-        A dict. Slices are numbered from 1 at the head. ``slices`` has one object a slice, in that
-        order; ``lesions`` one a lesion, with its run lengths in each of its slices.
+        path: the input's, as the manifest has it.
     """
-    ids = slice_ids(finding)
     source, detection, provenance = finding.source, finding.detection, finding.provenance
-    return {
-        "image_id": printable(source.image_id),
-        "path": None if source.path is None else printable(str(source.path)),
-        "modality": CT,
-        "study_instance_uid": source.study_instance_uid,
-        "series_instance_uid": source.series_instance_uid,
-        "shape": list(finding.shape),
-        "slice_shape": list(_stored_shape(finding)),
-        "spacing_mm": None if finding.spacing_mm is None else list(finding.spacing_mm),
-        "logit": detection.logit,
-        "probability": detection.probability,
-        "positive": detection.positive,
-        "classifier_threshold": detection.threshold,
-        "segmenter_threshold": config.segmenter_threshold,
-        "segmented": bool(finding.segmented.any()),
-        "voxels": finding.voxels,
-        "volume_ml": finding.volume_ml,
-        "share_of_hemithorax": finding.share_of_hemithorax,
-        "hemithorax_shares": {s.value: share for s, share in finding.hemithorax_shares.items()},
-        "side": finding.side,
-        "greatest_thickness_mm": finding.greatest_thickness_mm,
-        "first_slice": _numbered(finding.first_slice),
-        "last_slice": _numbered(finding.last_slice),
-        "lesions": [_lesion_record(lesion, finding) for lesion in finding.lesions],
-        "slices": [
-            {
-                "image_id": image_id,
-                "probability": round(float(finding.slice_probabilities[index]), 6),
-                "segmented": bool(finding.segmented[index]),
-                "rle": _united(finding, index),
-            }
-            for index, image_id in enumerate(ids)
-        ],
-        "seconds": round(finding.seconds, 4),
-        "bundle": provenance.bundle,
-        "bundle_version": provenance.bundle_version,
-        "software_version": provenance.software_version,
-        "runtime": provenance.runtime,
-        "device": provenance.device,
-        "precision": provenance.precision,
-        "notes": list(source.notes),
-    }
+    return VolumeRecord(
+        image_id=printable(source.image_id),
+        path=printable(path),
+        study_instance_uid=source.study_instance_uid,
+        series_instance_uid=source.series_instance_uid,
+        shape=finding.shape,
+        slice_shape=_stored_shape(finding),
+        spacing_mm=finding.spacing_mm,
+        logit=detection.logit,
+        probability=detection.probability,
+        positive=detection.positive,
+        classifier_threshold=detection.threshold,
+        segmenter_threshold=config.segmenter_threshold,
+        segmented=bool(finding.segmented.any()),
+        voxels=finding.voxels,
+        volume_ml=finding.volume_ml,
+        share_of_hemithorax=finding.share_of_hemithorax,
+        hemithorax_shares={s.value: share for s, share in finding.hemithorax_shares.items()},
+        side=finding.side,
+        greatest_thickness_mm=finding.greatest_thickness_mm,
+        first_slice=_numbered(finding.first_slice),
+        last_slice=_numbered(finding.last_slice),
+        lesions=tuple(_lesion_record(lesion, finding) for lesion in finding.lesions),
+        slices=tuple(
+            SliceRecord(
+                image_id=image_id,
+                probability=round(float(finding.slice_probabilities[index]), 6),
+                segmented=bool(finding.segmented[index]),
+                rle=_united(finding, index),
+            )
+            for index, image_id in enumerate(slice_ids(finding))
+        ),
+        seconds=round(finding.seconds, 4),
+        bundle=provenance.bundle,
+        bundle_version=provenance.bundle_version,
+        software_version=provenance.software_version,
+        runtime=provenance.runtime,
+        device=provenance.device,
+        precision=provenance.precision,
+        notes=source.notes,
+    )
 
 
 def slice_ids(finding: VolumeFinding) -> tuple[str, ...]:
@@ -137,32 +134,32 @@ def _united(finding: VolumeFinding, index: int) -> str:
     return rle.encode(stored_plane(plane, finding.geometry))
 
 
-def _lesion_record(lesion: VolumeLesion, finding: VolumeFinding) -> dict[str, Any]:
-    pixel_mm2 = (
-        None if finding.spacing_mm is None else finding.spacing_mm[1] * finding.spacing_mm[2]
+def _lesion_record(lesion: VolumeLesion, finding: VolumeFinding) -> VolumeLesionRecord:
+    return VolumeLesionRecord(
+        voxels=lesion.voxels,
+        volume_ml=lesion.volume_ml,
+        score=lesion.score,
+        side=None if lesion.side is None else lesion.side.value,
+        greatest_thickness_mm=lesion.greatest_thickness_mm,
+        first_slice=lesion.first_slice + 1,
+        last_slice=lesion.last_slice + 1,
+        slices=tuple(
+            _in_slice(lesion, index, finding)
+            for index in range(lesion.first_slice, lesion.last_slice + 1)
+        ),
     )
-    slices = []
-    for index in range(lesion.first_slice, lesion.last_slice + 1):
-        area = int(np.count_nonzero(lesion.inside[index - lesion.first_slice]))
-        plane = lesion_plane((lesion,), index, finding.shape)
-        slices.append(
-            {
-                "slice": index + 1,
-                "area_px": area,
-                "area_mm2": None if pixel_mm2 is None else area * pixel_mm2,
-                "rle": rle.encode(stored_plane(plane, finding.geometry)),
-            }
-        )
-    return {
-        "voxels": lesion.voxels,
-        "volume_ml": lesion.volume_ml,
-        "score": lesion.score,
-        "side": None if lesion.side is None else lesion.side.value,
-        "greatest_thickness_mm": lesion.greatest_thickness_mm,
-        "first_slice": lesion.first_slice + 1,
-        "last_slice": lesion.last_slice + 1,
-        "slices": slices,
-    }
+
+
+def _in_slice(lesion: VolumeLesion, index: int, finding: VolumeFinding) -> LesionInSlice:
+    steps = finding.spacing_mm
+    area = int(np.count_nonzero(lesion.inside[index - lesion.first_slice]))
+    plane = lesion_plane((lesion,), index, finding.shape)
+    return LesionInSlice(
+        slice=index + 1,
+        area_px=area,
+        area_mm2=None if steps is None else area * (steps[1] * steps[2]),
+        rle=rle.encode(stored_plane(plane, finding.geometry)),
+    )
 
 
 def _numbered(index: int | None) -> int | None:

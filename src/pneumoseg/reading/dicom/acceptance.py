@@ -104,6 +104,15 @@ def check_kind(dataset: Dataset) -> None:
         )
 
 
+def is_other_image(dataset: Dataset) -> bool:
+    """Whether it is an image (not a report, not an index), and not one of CT."""
+    sop_class, modality = text(dataset, "SOPClassUID"), text(dataset, "Modality").upper()
+    is_index = sop_class == DICOMDIR_CLASS or "DirectoryRecordSequence" in dataset
+    kind = OTHER_IMAGE_CLASSES.get(sop_class.removeprefix(_IMAGE_STORAGE_PREFIX), modality)
+    has_image = modality not in NO_IMAGE_MODALITIES and whole(dataset, "Rows") is not None
+    return has_image and not is_index and "CT" not in (kind, modality)
+
+
 def _has_no_image(dataset: Dataset) -> bool:
     return not any(
         k in dataset for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")

@@ -12,7 +12,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.dicom.acceptance import check_chest, check_frontal, check_kind
+from pneumoseg.reading.dicom.acceptance import (
+    check_chest,
+    check_frontal,
+    check_kind,
+    is_other_image,
+)
 from pneumoseg.reading.dicom.display import display
 from pneumoseg.reading.dicom.fence import fenced_dicom
 from pneumoseg.reading.dicom.pixels import decode
@@ -25,6 +30,7 @@ MAX_INFLATED_BYTES = 1 << 30
 MAX_NOTES = 8
 USABLE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 """A UID has digits and dots; letters are met. An id becomes a file name, so a path is refused."""
+_TELLING = ["SOPClassUID", "Modality", "Rows", "DirectoryRecordSequence"]
 _META_OFFSET = 132
 """Preamble and ``DICM``; the group length element of 12 bytes follows, PS3.10 7.1."""
 
@@ -71,6 +77,27 @@ def parse(content: bytes) -> Dataset:
     if not has_elements:
         raise InputError("the file ends within its DICOM header", code="truncated")
     return dataset
+
+
+def is_other_than_ct(path: Path, head: bytes) -> bool:
+    """Whether a DICOM file surely is an image of another modality than CT, by a few of its tags.
+
+    Args:
+        path: the file.
+        head: its first bytes.
+
+    Returns:
+        False also where it cannot be told so easily: of a deflated file, a report, an index.
+
+    Raises:
+        InputError: ``damaged``.
+    """
+    if DeflatedExplicitVRLittleEndian.encode() in head:
+        return False
+    with fenced_dicom("the DICOM header cannot be read"), path.open("rb") as file:
+        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TELLING)
+    with quiet():
+        return is_other_image(dataset)
 
 
 def _check_inflated_size(content: bytes) -> None:
