@@ -71,7 +71,8 @@ def test_warnings_of_the_log_are_collected_for_the_thread_alone(
         with quiet() as inner:
             LOGGER.warning("nested")
         assert inner is notes
-    assert notes == ["of this film", "nested"]
+        LOGGER.warning("after it")
+    assert notes == ["of this film", "nested", "after it"]
     assert other == ["of the other film"]
     assert caplog.messages == []
     LOGGER.warning("outside")
