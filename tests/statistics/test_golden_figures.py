@@ -214,6 +214,7 @@ def _films() -> list[dict[str, Any]]:
     answers = iter(
         [
             (films.score, films.predicted, _padded(masks)),
+            (films.score, films.predicted, _padded(masks)),  # at the leaderboard point
             (films.score, films.other >= -0.4, _padded(reference)),
         ]
     )
@@ -228,7 +229,9 @@ def _films() -> list[dict[str, Any]]:
             origin="made",
             seed=4,  # type: ignore[arg-type]
         )
-    return [asdict(figure) for figure in figures]
+    later = {"SIIM mean Dice, leaderboard point", "SIIM mean Dice of an all-empty submission"}
+    assert later <= {figure.name for figure in figures}
+    return [asdict(figure) for figure in figures if figure.name not in later]
 
 
 def _padded(masks: np.ndarray) -> np.ndarray:

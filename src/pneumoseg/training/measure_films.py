@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +49,9 @@ def measure(
     rows = part_with_positives(cache, "test")
     labels = cache.labels[rows] == 1
     truth = np.asarray(cache.masks[rows], dtype=np.bool_)
-    cascade = Cascade.load(bundle)
-    probability, positive, masks = _predict(cascade, cache, rows)
-    submitted = _predict(_at_leaderboard(cascade), cache, rows)[2]
+    probability, positive, masks = _predict(Cascade.load(bundle), cache, rows)
+    leaderboard = Cascade.load(bundle, operating_point="leaderboard")
+    submitted = _predict(leaderboard, cache, rows)[2]
     _, positive_f32, masks_f32 = _predict(Cascade.load(reference), cache, rows)
     submitted_dices = _dices(submitted, truth)
     dices, agreement = _dices(masks, truth), _dices(masks, masks_f32)
@@ -105,11 +105,6 @@ class _Predicted:
 
     def lesion_dice(self, suffix: str, shown: NDArray[np.bool_]) -> Quantity:
         return _mean(f"lesion Dice{suffix}", self.dices, self.labels & shown)
-
-
-def _at_leaderboard(cascade: Cascade) -> Cascade:
-    """The same networks at the point of the best SIIM mean Dice."""
-    return replace(cascade, config=cascade.bundle.card.point("leaderboard"))
 
 
 def _by_view(films: _Predicted, views: Sequence[str]) -> Iterator[Quantity]:
