@@ -176,8 +176,8 @@ def test_an_evaluation_takes_the_cards_place(bundle: Bundle, tmp_path: Path) -> 
     ("changes", "said"),
     [
         ({"prevalences": ()}, "one or more"),
-        ({"prevalences": (1.0,)}, "between 0 and 1"),
-        ({"measured_prevalence": 0.0}, "between 0 and 1"),
+        ({"prevalences": (1.0,)}, "above 0 and below 1"),
+        ({"measured_prevalence": 0.0}, "above 0 and below 1"),
         ({"derive": Path("x")}, "exactly one"),
     ],
 )

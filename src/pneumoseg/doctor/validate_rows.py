@@ -33,7 +33,7 @@ PROBLEM_CODES = {
     "overlapping-runs": "a run starts before the run before it ends",
     "outside-grid": "the runs end beyond the image's last pixel",
     "absolute-starts": "starts count from the first pixel and from 1, not from the run before",
-    "wrong-grid": "the runs were cell on a grid of another height",
+    "wrong-grid": "the runs were written on a grid of another height",
     "lesion-number": "lesions of an image are not numbered 1, 2, 3, ... (of a slice: upwards)",
     "empty-not-alone": "an image has -1 beside other rows",
     "empty-with-values": "a row of -1 has an area, a score or a side",
