@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+from accelerate.state import AcceleratorState, PartialState
 
 from pneumoseg.errors import UsageError
 from pneumoseg.training.devices import open_devices
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """accelerate keeps the first precision for the life of the process."""
+    AcceleratorState._reset_state()
+    PartialState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+    PartialState._reset_state()
 
 
 @pytest.mark.parametrize(
