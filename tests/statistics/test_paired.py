@@ -50,12 +50,7 @@ def test_a_figure_by_index_sees_films_of_the_whole_set() -> None:
 
 def test_no_film_and_one_class_have_their_reasons() -> None:
     none = np.zeros(6, np.bool_)
-    assert (
-        FILMS.mean("x", np.zeros(6), none).value,
-        FILMS.mean("x", np.zeros(6), none).reason,
-    ) == (
-        None,
-        NO_FILM,
-    )
+    nothing = FILMS.mean("x", np.zeros(6), none)
+    assert (nothing.value, nothing.reason) == (None, NO_FILM)
     one_class = FILMS.auroc("x", np.arange(6.0), LABEL)
     assert (one_class.value, one_class.reason) == (None, BOTH_CLASSES)
