@@ -13,11 +13,11 @@ import pytest
 from hand_volumes import SPACING_MM, axial, hand_hu
 
 import pneumoseg
+import pneumoseg.runtime as choice
 from pneumoseg import bundle as bundles
 from pneumoseg.cli import main
 from pneumoseg.phantom import PhantomSettings, run_phantom
 from pneumoseg.reading import walk as walking
-from pneumoseg.runtime import choice
 from pneumoseg.writing.nifti_bytes import nifti_bytes
 from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
 

@@ -22,7 +22,7 @@ from pneumoseg.prediction.settings import PredictSettings
 from pneumoseg.reading.dicom.file import is_other_than_ct
 from pneumoseg.reading.file import look
 from pneumoseg.reading.sniff import Format
-from pneumoseg.runtime.choice import Choice, choose_runtime
+from pneumoseg.runtime import Choice, choose_runtime
 from pneumoseg.study import Modality
 from pneumoseg.version import __version__
 

@@ -19,7 +19,7 @@ from pneumoseg.prediction.journal import Journal, Recovered, begin
 from pneumoseg.prediction.read_ahead import Failure, duplicate_id
 from pneumoseg.prediction.run_folder import AnyEntry, RunFolder, digest
 from pneumoseg.prediction.settings import PredictionSummary, PredictSettings, Progress
-from pneumoseg.runtime.choice import Choice
+from pneumoseg.runtime import Choice
 from pneumoseg.storage.record import FAILURES, FINDINGS, AnyRecord
 from pneumoseg.writing.tables import printable
 

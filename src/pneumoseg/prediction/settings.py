@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pneumoseg.errors import UsageError
-from pneumoseg.runtime.choice import AUTO, Choice
+from pneumoseg.runtime import AUTO, Choice
 from pneumoseg.settings import Gate, PointName
 from pneumoseg.storage.record import MASKS, OVERLAYS
 
