@@ -18,7 +18,7 @@ from pneumoseg.phantom import Collapse, PhantomSettings, Posture, make_body, mak
 from pneumoseg.prediction.local import PredictSettings, Progress, run_predict
 from pneumoseg.prediction.modality import DEFAULT_BUNDLES
 from pneumoseg.prediction.page import write_run_page
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.files import whole_file
 from pneumoseg.study import Modality, Side
 from pneumoseg.writing.nifti_bytes import nifti_bytes
 from pneumoseg.writing.report import ReportRow

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pneumoseg.errors import UsageError
-from pneumoseg.storage.lock import locked
+from pneumoseg.storage.files import locked, whole_file
 from pneumoseg.storage.record import (
     AGGREGATED,
     FAILURES,
@@ -30,7 +30,6 @@ from pneumoseg.storage.record import (
     SPLIT,
     VOLUMES,
 )
-from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.overlay import safe_file_name
 from pneumoseg.writing.tables import printable
 

@@ -42,8 +42,8 @@ from pneumoseg.prediction.settings import (
     check_out,
     picture_folders,
 )
+from pneumoseg.storage.files import whole_file
 from pneumoseg.storage.record import AGGREGATED, PARQUET, SPLIT, FindingRecord, read_records
-from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Modality
 from pneumoseg.writing.tables import write_tables
 
