@@ -24,8 +24,8 @@ from typing import Any, Generic, TypeVar
 from pneumoseg.errors import DataError, UsageError
 from pneumoseg.prediction.run_folder import START_ANEW, AnyEntry, RunFolder, digest
 from pneumoseg.storage.files import AppendedFile, cut, whole_lines
-from pneumoseg.storage.json_object import JsonObject
 from pneumoseg.storage.record import MANIFEST, AnyRecord, of_json
+from pneumoseg.storage.strict import JsonObject
 from pneumoseg.writing.tables import failure_line, failures_header, printable
 
 
