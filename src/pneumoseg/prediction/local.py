@@ -15,7 +15,6 @@ from typing import Any
 from pneumoseg.errors import UsageError
 from pneumoseg.prediction.films import FilmRoad
 from pneumoseg.prediction.modality import Inputs, decide, load_cascade, require_some
-from pneumoseg.prediction.process import prepare_for_many_films
 from pneumoseg.prediction.run import OnProgress, finish
 from pneumoseg.prediction.settings import (
     PredictionSummary,
@@ -24,6 +23,7 @@ from pneumoseg.prediction.settings import (
     check_out,
     own_results,
 )
+from pneumoseg.prediction.stages import prepare_for_many_films
 from pneumoseg.prediction.volumes.run import VolumeRoad, load_volume_cascade
 from pneumoseg.reading import walk
 from pneumoseg.study import Modality

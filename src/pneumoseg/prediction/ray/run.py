@@ -26,7 +26,6 @@ from pneumoseg.prediction.modality import (
     require_some,
     signature,
 )
-from pneumoseg.prediction.process import prepare_for_many_films
 from pneumoseg.prediction.ray.cluster import Crew, Share, connected, require_ray
 from pneumoseg.prediction.ray.engine import BATCHES_IN_BLOCK, Engine
 from pneumoseg.prediction.ray.inputs import files_to_look_at, list_entries
@@ -42,6 +41,7 @@ from pneumoseg.prediction.settings import (
     check_out,
     picture_folders,
 )
+from pneumoseg.prediction.stages import prepare_for_many_films
 from pneumoseg.storage.files import whole_file
 from pneumoseg.storage.record import AGGREGATED, PARQUET, SPLIT, FindingRecord, read_records
 from pneumoseg.study import Modality
