@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pneumoseg.prediction.journal import Recovered
 from pneumoseg.prediction.modality import Decided, Inputs, signature
 from pneumoseg.prediction.read_ahead import Failure, Prepared, read_ahead
-from pneumoseg.prediction.run import Run
+from pneumoseg.prediction.run import Recovered, Run
 from pneumoseg.prediction.run_folder import Entry, RunFolder
 from pneumoseg.prediction.settings import PredictSettings, picture_folders
 from pneumoseg.prediction.stages import in_stages

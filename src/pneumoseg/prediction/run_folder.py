@@ -2,7 +2,7 @@
 
 ``run.json`` holds the call (what must not change when resuming), whether the run finished, and its
 counts; it marks the folder as a run's. ``inputs.jsonl`` is the manifest: one file a line, in input
-order, with size and time of change. The results are in :mod:`pneumoseg.prediction.journal`.
+order, with size and time of change. The results are in :mod:`pneumoseg.prediction.run`.
 """
 
 from __future__ import annotations

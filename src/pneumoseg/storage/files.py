@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, Generic, Self, TypeVar, cast
 
 from pneumoseg.errors import UsageError
+
+_Content = TypeVar("_Content")
 
 LOCK = ".lock"
 
@@ -100,6 +102,68 @@ def cut(path: Path, size: int) -> None:
         raise ValueError(f"{path} has {found} bytes, {size} were to be kept")
     if found > size:
         os.truncate(path, size)
+
+
+class Torn(Exception):
+    """A line is nothing that was ever written, as after a power cut."""
+
+
+class Cursor(Generic[_Content]):
+    """Walks over the whole, well-formed lines of a file, to cut off what is not taken.
+
+    Args:
+        file: may be missing.
+        read: makes of a line and its place the input's path and what else it says; raises
+            :class:`Torn` or ValueError where the line is none.
+        header: the first line, where there has to be one.
+
+    Attributes:
+        path: of the current line's input, None behind the last line.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        read: Callable[[bytes, str], tuple[str | None, _Content]],
+        *,
+        header: bytes = b"",
+    ) -> None:
+        self._file, self._read = file, read
+        self._lines: Iterator[bytes] = whole_lines(file)
+        self._good = 0  # bytes up to the end of the last line taken
+        self._line, self._number = b"", 0
+        self.path: str | None = None
+        self._content: _Content
+        if header and next(self._lines, None) == header:
+            self._good, self._number = len(header), 1
+        elif header:
+            self._lines = iter(())
+        self._next()
+
+    def advance(self) -> _Content:
+        """Take the current line: return its content and go to the next."""
+        content = self._content
+        self._good += len(self._line)
+        self._next()
+        return content
+
+    def count_ahead(self) -> int:
+        """Count the whole lines not taken, the current one included; leaves nothing to take."""
+        return (self.path is not None) + sum(1 for _ in self._lines)
+
+    def cut(self) -> None:
+        """Drop everything that was not taken."""
+        cut(self._file, self._good)
+
+    def _next(self) -> None:
+        self._line, self.path = next(self._lines, b""), None
+        self._number += 1
+        if self._line:
+            try:
+                where = f"{self._file}, line {self._number}"
+                self.path, self._content = self._read(self._line, where)
+            except (Torn, ValueError):
+                self._lines = iter(())  # a power cut can leave a line of zeros: stop before it
 
 
 class AppendedFile:

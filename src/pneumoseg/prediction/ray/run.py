@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pneumoseg.errors import UsageError
-from pneumoseg.prediction.journal import Recovered
 from pneumoseg.prediction.modality import (
     Decided,
     Inputs,
@@ -33,7 +32,7 @@ from pneumoseg.prediction.ray.parts import Parts
 from pneumoseg.prediction.ray.remote_files import url_of
 from pneumoseg.prediction.ray.worker import Load, Outcome, Work
 from pneumoseg.prediction.read_ahead import Failure
-from pneumoseg.prediction.run import OnProgress, Run, finish
+from pneumoseg.prediction.run import OnProgress, Recovered, Run, finish
 from pneumoseg.prediction.run_folder import Entry, RunFolder
 from pneumoseg.prediction.settings import (
     PredictionSummary,

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from pneumoseg.bundle import Bundle
 from pneumoseg.ct.finding import VolumeFinding
 from pneumoseg.errors import UsageError
-from pneumoseg.prediction.journal import Recovered
 from pneumoseg.prediction.modality import Decided, Inputs, load_cascade, signature
 from pneumoseg.prediction.read_ahead import (
     PROCESSING_ERRORS,
@@ -26,7 +25,7 @@ from pneumoseg.prediction.read_ahead import (
     Failure,
     failure_of,
 )
-from pneumoseg.prediction.run import Run
+from pneumoseg.prediction.run import Recovered, Run
 from pneumoseg.prediction.run_folder import (
     NIFTI_ENDING,
     PLANES_ENDING,
