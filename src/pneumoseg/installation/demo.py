@@ -15,8 +15,7 @@ from pneumoseg import rle
 from pneumoseg.bundle import shipped_bundles
 from pneumoseg.ct.array_volume import phantom_affine
 from pneumoseg.phantom import Collapse, PhantomSettings, Posture, make_body, make_ct, run_phantom
-from pneumoseg.prediction.local import PredictSettings, Progress, run_predict
-from pneumoseg.prediction.modality import DEFAULT_BUNDLES
+from pneumoseg.prediction.local import DEFAULT_BUNDLES, PredictSettings, Progress, run_predict
 from pneumoseg.prediction.page import write_run_page
 from pneumoseg.storage.files import whole_file
 from pneumoseg.study import Modality, Side

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pneumoseg.errors import InputError, PneumosegError
-from pneumoseg.prediction.modality import signature
 from pneumoseg.prediction.ray.remote_files import fetch, url_of
 from pneumoseg.prediction.read_ahead import Failure, Prepared, read_ahead
 from pneumoseg.prediction.run_folder import Entry
-from pneumoseg.prediction.settings import PredictSettings
+from pneumoseg.prediction.settings import PredictSettings, signature
 from pneumoseg.prediction.stages import in_stages, prepare_for_many_films
 from pneumoseg.storage.record import MASKS, OVERLAYS, FindingRecord
 from pneumoseg.study import Finding, Modality
