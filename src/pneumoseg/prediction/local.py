@@ -45,8 +45,7 @@ from pneumoseg.prediction.stages import in_stages, prepare_for_many_films
 from pneumoseg.prediction.volumes.run import VolumeRoad
 from pneumoseg.reading import walk
 from pneumoseg.reading.dicom.file import is_other_than_ct
-from pneumoseg.reading.file import look
-from pneumoseg.reading.sniff import Format
+from pneumoseg.reading.file import Format, look
 from pneumoseg.runtime import choose_runtime
 from pneumoseg.storage.record import AGGREGATED, MASKS, OVERLAYS, SPLIT, FindingRecord, read_records
 from pneumoseg.study import Finding, Modality

@@ -23,8 +23,7 @@ import cv2
 from pneumoseg.errors import InputError, PneumosegError
 from pneumoseg.prediction.run_folder import Entry
 from pneumoseg.reading import read
-from pneumoseg.reading.file import look
-from pneumoseg.reading.sniff import Format
+from pneumoseg.reading.file import Format, look
 from pneumoseg.study import Image
 
 if TYPE_CHECKING:  # OpenVINO takes a second to import
