@@ -11,7 +11,7 @@ import re
 from pydicom.dataset import Dataset
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.dicom.tags import items, text, texts, whole
+from pneumoseg.reading.dicom.fence import items, text, texts, whole
 
 
 def _words(line: str) -> frozenset[str]:

@@ -19,9 +19,8 @@ from pneumoseg.reading.dicom.acceptance import (
     is_other_image,
 )
 from pneumoseg.reading.dicom.display import display
-from pneumoseg.reading.dicom.fence import fenced_dicom
+from pneumoseg.reading.dicom.fence import fenced_dicom, numbers, text, texts
 from pneumoseg.reading.dicom.pixels import decode
-from pneumoseg.reading.dicom.tags import numbers, text, texts
 from pneumoseg.reading.foreign import quiet
 from pneumoseg.study import Image, Source, Units
 
