@@ -37,7 +37,7 @@ PROCESSING_FAILED = "processing-failed"
 _DAMAGED_VALUES = (ArithmeticError, LookupError, ValueError)
 """What values that nobody foresaw raise in code that is right: a count of 0, a short list.
 TypeError and AttributeError say that our own code is wrong, whatever the input, and stop the run;
-those of the decoders are turned into InputError by :mod:`pneumoseg.reading.foreign`."""
+those of the decoders are turned into InputError by :mod:`pneumoseg.reading.decoding`."""
 INPUT_ERRORS = (PneumosegError, MemoryError, OSError, RuntimeError, cv2.error, *_DAMAGED_VALUES)
 """What one input may raise while it is read."""
 PROCESSING_ERRORS = (InputError, MemoryError, cv2.error, *_DAMAGED_VALUES)

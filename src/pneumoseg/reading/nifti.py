@@ -23,9 +23,8 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from pneumoseg.errors import InputError
+from pneumoseg.reading.decoding import FOREIGN_ERRORS, check_size, fenced
 from pneumoseg.reading.file import GZIP, NIFTI_HEADER_BYTES
-from pneumoseg.reading.film import check_size
-from pneumoseg.reading.foreign import FOREIGN_ERRORS, fenced
 from pneumoseg.reading.hounsfield import as_hu, check_hu
 from pneumoseg.reading.orientation import (
     FARTHEST_MM,

@@ -25,9 +25,9 @@ from pneumoseg.reading.ct.picture import open_picture
 from pneumoseg.reading.ct.series import Part, parts_of
 from pneumoseg.reading.ct.slices import SeriesVolume, naming, open_frames, read_slice
 from pneumoseg.reading.ct.stack import order
+from pneumoseg.reading.decoding import quiet
 from pneumoseg.reading.dicom.file import MAX_NOTES, USABLE_ID
 from pneumoseg.reading.file import Format, load, look
-from pneumoseg.reading.foreign import quiet
 from pneumoseg.reading.hounsfield import check_hu
 from pneumoseg.reading.nifti import open_nifti
 from pneumoseg.reading.walk import walk

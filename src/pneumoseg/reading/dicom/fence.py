@@ -15,7 +15,7 @@ import pydicom.pixels.decoders  # noqa: F401 - makes the loggers that speak whil
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
-from pneumoseg.reading.foreign import FOREIGN_ERRORS, collect_from, fenced
+from pneumoseg.reading.decoding import FOREIGN_ERRORS, collect_from, fenced
 
 DICOM_ERRORS: tuple[type[Exception], ...] = (
     *FOREIGN_ERRORS,
@@ -30,7 +30,7 @@ collect_from("pydicom")
 
 
 def fenced_dicom(doing: str, code: str = "damaged") -> AbstractContextManager[None]:
-    """Call pydicom inside this; see :func:`pneumoseg.reading.foreign.fenced`."""
+    """Call pydicom inside this; see :func:`pneumoseg.reading.decoding.fenced`."""
     return fenced(doing, code, DICOM_ERRORS)
 
 

@@ -17,10 +17,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pneumoseg.errors import InputError
+from pneumoseg.reading.decoding import quiet
 from pneumoseg.reading.dicom.display import display
 from pneumoseg.reading.dicom.fence import fenced_dicom, items, numbers, text, texts, whole
 from pneumoseg.reading.dicom.pixels import decode
-from pneumoseg.reading.foreign import quiet
 from pneumoseg.study import Image, Source, Units
 
 MAX_INFLATED_BYTES = 1 << 30
