@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from pneumoseg.errors import UsageError
-from pneumoseg.storage.files import AppendedFile, cut, locked, whole_file, whole_folder, whole_lines
+from pneumoseg.storage.files import (
+    AppendedFile,
+    Cursor,
+    Torn,
+    cut,
+    locked,
+    whole_file,
+    whole_folder,
+    whole_lines,
+)
 
 HOLD = """
 import sys
@@ -147,3 +156,36 @@ def test_the_lock_is_given_back_when_the_body_raises(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with locked(tmp_path):
         pass
+
+
+def _read(line: bytes, where: str) -> tuple[str, str]:
+    """``path=what``; a line of zeros, as after a power cut, is none."""
+    if line.startswith(b"\0"):
+        raise Torn
+    path, what = line.decode().strip().split("=")
+    return path, f"{what} ({where.rsplit(', ')[-1]})"
+
+
+@pytest.mark.parametrize("behind", [b"", b"thr", b"\0\0\0\n", b"no sign\n", b"three=3\n"])
+def test_a_cursor_keeps_what_it_took(behind: bytes, tmp_path: Path) -> None:
+    """Breaks if a line is lost that was taken, or one stays that was not."""
+    path = tmp_path / "lines"
+    path.write_bytes(b"head\none=1\ntwo=2\n" + behind)
+    cursor = Cursor(path, _read, header=b"head\n")
+    assert cursor.path == "one" and cursor.advance() == "1 (line 2)"
+    assert cursor.path == "two" and cursor.advance() == "2 (line 3)"
+    whole = behind == b"three=3\n"
+    assert cursor.path == ("three" if whole else None)
+    assert cursor.count_ahead() == whole
+    cursor.cut()
+    assert path.read_bytes() == b"head\none=1\ntwo=2\n"
+
+
+def test_a_cursor_over_a_file_without_its_header_takes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    assert Cursor(path, _read, header=b"head\n").path is None
+    path.write_bytes(b"one=1\n")
+    cursor = Cursor(path, _read, header=b"head\n")
+    assert cursor.path is None
+    cursor.cut()
+    assert path.read_bytes() == b""
