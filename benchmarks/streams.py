@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from pneumoseg.bundle import load_bundle
 from pneumoseg.installation.bench.machine import this_machine
 from pneumoseg.installation.bench.timing import Timing, time_in_turn
-from pneumoseg.runtime import Network, load_network
-from pneumoseg.runtime.choice import available_cores
+from pneumoseg.runtime import Network, available_cores, load_network
 
 RESULT = Path(__file__).parent / "results" / "streams.json"
 FILMS, SEED = 16, 7

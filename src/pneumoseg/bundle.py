@@ -23,7 +23,7 @@ from pneumoseg.errors import BundleError, UsageError
 from pneumoseg.preprocess import Normalisation, Window
 from pneumoseg.settings import PipelineConfig, PointName
 from pneumoseg.statistics.estimate import Estimate
-from pneumoseg.storage.toml_settings import load_settings
+from pneumoseg.storage.strict import load_settings
 from pneumoseg.storage.toml_text import toml_text
 from pneumoseg.study import Modality
 

@@ -207,7 +207,7 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     overwrite, words = _take_switch(words, "--overwrite", settings_class)
     default = tyro.MISSING_NONPROP
     if path is not None:
-        from pneumoseg.storage.toml_settings import load_settings
+        from pneumoseg.storage.strict import load_settings
 
         # what is given without a flag may also be given beside a file
         left_open = tyro.MISSING if command.positional else None

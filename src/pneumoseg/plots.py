@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pneumoseg.metrics import ConfusionMatrix, Estimate, RocCurve
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

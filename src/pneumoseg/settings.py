@@ -1,6 +1,6 @@
 """One home for every default: frozen dataclasses, read from strict TOML, set by flags.
 
-The docstring under a field is its help text. :mod:`pneumoseg.storage.toml_settings` reads them.
+The docstring under a field is its help text. :mod:`pneumoseg.storage.strict` reads them.
 Training recipes live in :mod:`pneumoseg.training.recipes`, which adds to these.
 """
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from hand_network import batch_of, write_model
 
+import pneumoseg.runtime as choice
 from pneumoseg.errors import RuntimeUnavailableError, UsageError
-from pneumoseg.runtime import RUNTIMES, choice, choose_runtime, load_network
+from pneumoseg.runtime import RUNTIMES, choose_runtime, load_network
 
 ORT_CUDA = "onnxruntime/capi/libonnxruntime_providers_cuda.so"
 ORT_CUDA_ON_WINDOWS = "onnxruntime/capi/onnxruntime_providers_cuda.dll"

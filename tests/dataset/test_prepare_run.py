@@ -20,7 +20,7 @@ from pneumoseg.dataset.prepare import film as prepare_film_module
 from pneumoseg.dataset.prepare.run import OneSource, PrepareSettings, SourceSettings, prepare
 from pneumoseg.dataset.splits import Fractions
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.storage.toml_settings import load_settings
+from pneumoseg.storage.strict import load_settings
 
 _REAL = Path(__file__).parents[2].parent / "shared" / "data" / "siim"
 

@@ -11,8 +11,7 @@ from pneumoseg.cli import main
 from pneumoseg.installation import check
 from pneumoseg.installation import demo as demo_module
 from pneumoseg.installation.demo import Demo, DemoSettings, run_demo
-from pneumoseg.prediction.local import Progress
-from pneumoseg.prediction.modality import DEFAULT_BUNDLES
+from pneumoseg.prediction.local import DEFAULT_BUNDLES, Progress
 from pneumoseg.study import Modality
 from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
 

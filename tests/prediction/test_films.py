@@ -25,7 +25,7 @@ from pneumoseg import rle
 from pneumoseg.errors import InputError, UsageError
 from pneumoseg.prediction import read_ahead
 from pneumoseg.prediction.local import PredictSettings, run_predict
-from pneumoseg.storage.lock import locked
+from pneumoseg.storage.files import locked
 
 
 def content(out: Path) -> dict[str, str]:

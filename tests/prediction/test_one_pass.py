@@ -13,16 +13,17 @@ import pytest
 from hand_volumes import SPACING_MM, axial, hand_hu
 
 import pneumoseg
+import pneumoseg.runtime as choice
 from pneumoseg import bundle as bundles
 from pneumoseg.cli import main
 from pneumoseg.phantom import PhantomSettings, run_phantom
+from pneumoseg.prediction import local
 from pneumoseg.reading import walk as walking
-from pneumoseg.runtime import choice
 from pneumoseg.writing.nifti_bytes import nifti_bytes
 from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
 
 ROOT = Path(pneumoseg.__file__).parent
-MOST_FILES = 43
+MOST_FILES = 32
 """Files of ours that one film goes through, from the command line to the CSVs."""
 
 
@@ -84,7 +85,7 @@ def test_inputs_runtime_and_bundle_are_looked_at_once(
     """Breaks if a long listing, the search for GPUs or 90 MB of weights is paid for twice."""
     for each in ("xray", "ct"):
         monkeypatch.setitem(
-            sys.modules["pneumoseg.prediction.modality"].DEFAULT_BUNDLES,
+            local.DEFAULT_BUNDLES,
             pneumoseg.study.Modality(each),
             str(scans[f"{each} bundle"]),
         )

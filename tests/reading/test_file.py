@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 from pneumoseg.errors import InputError
 from pneumoseg.reading import read
-from pneumoseg.reading.sniff import Format, sniff
+from pneumoseg.reading.file import Format, sniff
 
 
 def code_of(path):

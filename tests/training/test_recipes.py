@@ -10,7 +10,7 @@ import pytest
 from pneumoseg.dataset.prepare.run import PrepareSettings
 from pneumoseg.errors import UsageError
 from pneumoseg.simulation.run import SimulateSettings
-from pneumoseg.storage.toml_settings import load_settings
+from pneumoseg.storage.strict import load_settings
 from pneumoseg.training.calibrate import CalibrateSettings
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, Schedule, SegmenterRecipe
 

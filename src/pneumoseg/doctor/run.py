@@ -46,7 +46,7 @@ from pneumoseg.doctor.origin import Film, TraceFigure, trace_figures
 from pneumoseg.doctor.report import DoctorReport, write_report
 from pneumoseg.errors import DataError, UsageError, at_least
 from pneumoseg.reading import walk
-from pneumoseg.reading.dicom.acceptance import LATERAL_VIEWS
+from pneumoseg.reading.dicom.file import LATERAL_VIEWS
 from pneumoseg.reading.siim_csv import read_columns, read_table, strip_image_suffix
 
 SILVER_COLUMN = "silver_probability"

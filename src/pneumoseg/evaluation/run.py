@@ -30,8 +30,8 @@ from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
 from pneumoseg.settings import CLASSIFIER_THRESHOLD
 from pneumoseg.statistics.estimate import CELLS
 from pneumoseg.statistics.resampling import resampler
+from pneumoseg.storage.files import whole_folder
 from pneumoseg.storage.result import write_json, writing_results
-from pneumoseg.storage.whole_folder import whole_folder
 
 EVALUATION_FOLDER = "evaluation"
 EVALUATION_FILE = "evaluation.json"

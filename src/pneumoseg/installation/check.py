@@ -24,7 +24,7 @@ from pneumoseg.ct.inference import VolumeCascade
 from pneumoseg.errors import BundleError, UsageError
 from pneumoseg.phantom import Collapse, Posture, make_body, make_ct, make_film
 from pneumoseg.pipeline_inference import Cascade
-from pneumoseg.storage.toml_settings import load_settings
+from pneumoseg.storage.strict import load_settings
 from pneumoseg.storage.toml_text import toml_text
 from pneumoseg.study import Modality, Side
 

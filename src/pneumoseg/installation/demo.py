@@ -15,10 +15,9 @@ from pneumoseg import rle
 from pneumoseg.bundle import shipped_bundles
 from pneumoseg.ct.array_volume import phantom_affine
 from pneumoseg.phantom import Collapse, PhantomSettings, Posture, make_body, make_ct, run_phantom
-from pneumoseg.prediction.local import PredictSettings, Progress, run_predict
-from pneumoseg.prediction.modality import DEFAULT_BUNDLES
+from pneumoseg.prediction.local import DEFAULT_BUNDLES, PredictSettings, Progress, run_predict
 from pneumoseg.prediction.page import write_run_page
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.files import whole_file
 from pneumoseg.study import Modality, Side
 from pneumoseg.writing.nifti_bytes import nifti_bytes
 from pneumoseg.writing.report import ReportRow

@@ -36,8 +36,7 @@ from pneumoseg.operating_point.scores import (
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import Placement, mask_to_grid, to_grid, to_source_grid
 from pneumoseg.reading import walk
-from pneumoseg.storage.journal import AppendedFile, cut, whole_lines
-from pneumoseg.storage.lock import locked
+from pneumoseg.storage.files import AppendedFile, cut, locked, whole_lines
 from pneumoseg.storage.result import write_json
 from pneumoseg.version import __version__
 

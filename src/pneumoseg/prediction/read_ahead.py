@@ -23,8 +23,7 @@ import cv2
 from pneumoseg.errors import InputError, PneumosegError
 from pneumoseg.prediction.run_folder import Entry
 from pneumoseg.reading import read
-from pneumoseg.reading.file import look
-from pneumoseg.reading.sniff import Format
+from pneumoseg.reading.file import Format, look
 from pneumoseg.study import Image
 
 if TYPE_CHECKING:  # OpenVINO takes a second to import
@@ -38,7 +37,7 @@ PROCESSING_FAILED = "processing-failed"
 _DAMAGED_VALUES = (ArithmeticError, LookupError, ValueError)
 """What values that nobody foresaw raise in code that is right: a count of 0, a short list.
 TypeError and AttributeError say that our own code is wrong, whatever the input, and stop the run;
-those of the decoders are turned into InputError by :mod:`pneumoseg.reading.foreign`."""
+those of the decoders are turned into InputError by :mod:`pneumoseg.reading.decoding`."""
 INPUT_ERRORS = (PneumosegError, MemoryError, OSError, RuntimeError, cv2.error, *_DAMAGED_VALUES)
 """What one input may raise while it is read."""
 PROCESSING_ERRORS = (InputError, MemoryError, cv2.error, *_DAMAGED_VALUES)

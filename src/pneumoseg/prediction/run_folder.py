@@ -2,7 +2,7 @@
 
 ``run.json`` holds the call (what must not change when resuming), whether the run finished, and its
 counts; it marks the folder as a run's. ``inputs.jsonl`` is the manifest: one file a line, in input
-order, with size and time of change. The results are in :mod:`pneumoseg.prediction.journal`.
+order, with size and time of change. The results are in :mod:`pneumoseg.prediction.run`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pneumoseg.errors import UsageError
-from pneumoseg.storage.lock import locked
+from pneumoseg.storage.files import locked, whole_file
 from pneumoseg.storage.record import (
     AGGREGATED,
     FAILURES,
@@ -30,7 +30,6 @@ from pneumoseg.storage.record import (
     SPLIT,
     VOLUMES,
 )
-from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.overlay import safe_file_name
 from pneumoseg.writing.tables import printable
 

@@ -1,16 +1,33 @@
-"""What ``pneumoseg predict`` is asked, and what it tells: settings, progress, summary."""
+"""What ``pneumoseg predict`` is asked, what that comes to, and what it tells.
+
+Settings and inputs, what was decided of them and must be the same when a run is resumed, progress,
+summary.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pneumoseg.errors import UsageError
-from pneumoseg.runtime.choice import AUTO, Choice
+from pneumoseg.runtime import AUTO, Choice
 from pneumoseg.settings import Gate, PointName
 from pneumoseg.storage.record import MASKS, OVERLAYS
+from pneumoseg.study import Modality
+from pneumoseg.version import __version__
+
+if TYPE_CHECKING:  # OpenVINO takes a second to import
+    from pneumoseg.bundle import Bundle
+    from pneumoseg.ct.inference import VolumeCascade
+    from pneumoseg.pipeline_inference import Cascade
+
+_OWN = {Modality.XRAY: ("masks",), Modality.CT: ("window_center", "window_width")}
+"""Options that must be the same when a run of that modality is resumed."""
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,44 @@ class PredictSettings:
             raise UsageError(f"window_width must be more than 0 HU, got {self.window_width}")
 
 
+class Inputs(Generic[_Item]):
+    """Inputs that are listed once: the first may be looked at, and still come."""
+
+    def __init__(self, listed: Iterable[_Item]) -> None:
+        self._listed, self._seen = iter(listed), deque[_Item]()
+
+    def look(self) -> Iterator[_Item]:
+        """All inputs from the first on; what is looked at is kept until it is taken."""
+        yield from tuple(self._seen)
+        for item in self._listed:
+            self._seen.append(item)
+            yield item
+
+    def __iter__(self) -> Iterator[_Item]:
+        while self._seen:
+            yield self._seen.popleft()
+        yield from self._listed
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a run is about.
+
+    Attributes:
+        modality: of the inputs that are used.
+        settings: the call with bundle, runtime and device named.
+        pictures: whether pictures are known to be of that modality.
+        networks: what runs them, and why.
+        bundle: the bundle, where it was opened to decide.
+    """
+
+    modality: Modality
+    settings: PredictSettings
+    pictures: bool
+    networks: Choice
+    bundle: Bundle | None = None
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a run stands, after each input; counts include what earlier calls did."""
@@ -174,3 +229,40 @@ def check_out(settings: PredictSettings) -> None:
         raise UsageError(f"--out {out} is a file; give a folder for the results")
     if any(path.is_dir() and path.resolve() == out.resolve() for path in settings.paths):
         raise UsageError(f"--out {out} is the input folder itself; give a folder for the results")
+
+
+def require_some(inputs: Inputs[_Item], settings: PredictSettings) -> None:
+    """Refuse a call without inputs.
+
+    Raises:
+        UsageError: there is no file.
+    """
+    if next(inputs.look(), None) is None:
+        raise UsageError(
+            f"no file was found in {', '.join(map(str, settings.paths))}; "
+            "give files, or folders that hold some"
+        )
+
+
+def signature(
+    settings: PredictSettings,
+    predictor: Cascade | VolumeCascade,
+    modality: Modality,
+    *,
+    pictures: bool,
+) -> dict[str, Any]:
+    """What must be the same for a run to be resumed, by whichever engine."""
+    return {
+        "modality": modality.value,
+        "paths": [str(path.resolve()) for path in settings.paths],
+        "bundle": predictor.bundle.card.name,
+        "bundle_version": str(predictor.bundle.card.version),
+        "software_version": __version__,
+        "runtime": settings.runtime,
+        "device": settings.device,
+        "precision": settings.precision,
+        **asdict(predictor.config),
+        "pictures": pictures,
+        "overlays": settings.overlays,
+        **{name: getattr(settings, name) for name in _OWN[modality]},
+    }

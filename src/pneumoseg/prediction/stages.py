@@ -10,11 +10,14 @@ when enough suspected films have come together, not on what one batch of stage o
 films share a batch depends on their order alone, never on which thread was quicker.
 
 Memory is bounded: a film's own pixels are forgotten as soon as it lies on the grid, unless a
-picture of it is wanted, and no more than a few batches are under way.
+picture of it is wanted, and no more than a few batches are under way. How the whole process shares
+processor and memory out while it does this is :func:`prepare_for_many_films`.
 """
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +26,7 @@ from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,6 +50,14 @@ UNDER_WAY = 8
 two; it is also what a kill may cost."""
 UNDER_WAY_WITH_IMAGES = 1
 """The same where every film keeps its pixels for a picture."""
+
+LARGEST_KEPT = 64 << 20
+"""Bytes; a film of 16 megapixels in float32."""
+KEPT_IN_ALL = 256 << 20
+"""Bytes at the end of the heap that may lie free."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3), as in glibc's malloc.h."""
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
@@ -281,3 +293,29 @@ def _concluded(work: Callable[[], _Made]) -> _Made | Failure:
         return work()
     except PROCESSING_ERRORS as error:
         return failure_of(error, "processed", PROCESSING_FAILED)
+
+
+def prepare_for_many_films() -> None:
+    """Settle the whole process, for good, on many films at a time rather than one soon.
+
+    OpenCV works in the thread that calls it: the other cores have films of their own, and its
+    helpers would only wait for theirs. Freed buffers stay with the process, see
+    :func:`keep_freed_memory`.
+    """
+    cv2.setNumThreads(1)
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the buffers of one film for the next.
+
+    Else they go back to the kernel as soon as they are freed, and every film touches new pages,
+    each of which the kernel has to find and to clear. Where the C library is not glibc nothing is
+    done.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    set_parameter = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_parameter is not None:
+        set_parameter(_M_MMAP_THRESHOLD, LARGEST_KEPT)
+        set_parameter(_M_TRIM_THRESHOLD, KEPT_IN_ALL)

@@ -23,8 +23,8 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.film import check_size
-from pneumoseg.reading.foreign import FOREIGN_ERRORS, fenced
+from pneumoseg.reading.decoding import FOREIGN_ERRORS, check_size, fenced
+from pneumoseg.reading.file import GZIP, NIFTI_HEADER_BYTES
 from pneumoseg.reading.hounsfield import as_hu, check_hu
 from pneumoseg.reading.orientation import (
     FARTHEST_MM,
@@ -33,7 +33,6 @@ from pneumoseg.reading.orientation import (
     canonical_geometry,
     spacing_of,
 )
-from pneumoseg.reading.sniff import GZIP, NIFTI_HEADER_BYTES
 from pneumoseg.study import Geometry, Modality, Source
 
 MAX_VOXELS = 1 << 31

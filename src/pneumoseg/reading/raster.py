@@ -12,8 +12,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.film import check_contrast, check_size, grey_of
-from pneumoseg.reading.foreign import fenced
+from pneumoseg.reading.decoding import check_contrast, check_size, fenced, grey_of
 from pneumoseg.study import Image, Source, Units
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")

@@ -25,12 +25,11 @@ from pneumoseg.reading.ct.picture import open_picture
 from pneumoseg.reading.ct.series import Part, parts_of
 from pneumoseg.reading.ct.slices import SeriesVolume, naming, open_frames, read_slice
 from pneumoseg.reading.ct.stack import order
+from pneumoseg.reading.decoding import quiet
 from pneumoseg.reading.dicom.file import MAX_NOTES, USABLE_ID
-from pneumoseg.reading.file import load, look
-from pneumoseg.reading.foreign import quiet
+from pneumoseg.reading.file import Format, load, look
 from pneumoseg.reading.hounsfield import check_hu
 from pneumoseg.reading.nifti import open_nifti
-from pneumoseg.reading.sniff import Format
 from pneumoseg.reading.walk import walk
 from pneumoseg.study import Image, Modality, Source, Units, Volume
 

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.errors import BundleError, RuntimeUnavailableError
-from pneumoseg.runtime import check_batch, check_input_shape
-from pneumoseg.runtime.choice import INSTALL
+from pneumoseg.runtime import INSTALL, check_batch, check_input_shape
 
 _ERRORS_ONLY = 3
 """ONNX Runtime's log severity: 0 verbose, 1 information, 2 warning, 3 error, 4 fatal."""

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.errors import BundleError, RuntimeUnavailableError
-from pneumoseg.runtime import check_batch, check_input_shape
-from pneumoseg.runtime.choice import available_cores
+from pneumoseg.runtime import available_cores, check_batch, check_input_shape
 
 MOST_STREAMS = 4
 """Where none are given: each has the memory of a film of its own in both networks."""

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.errors import BundleError, RuntimeUnavailableError
-from pneumoseg.runtime import NETWORK_METADATA, check_batch, check_input_shape
-from pneumoseg.runtime.choice import INSTALL
+from pneumoseg.runtime import INSTALL, NETWORK_METADATA, check_batch, check_input_shape
 
 try:
     import onnx

@@ -13,7 +13,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 from pneumoseg.errors import DataError, UsageError
-from pneumoseg.storage.journal import AppendedFile, cut, whole_lines
+from pneumoseg.storage.files import AppendedFile, cut, whole_lines
 from pneumoseg.storage.result import write_csv
 
 VOLUMES_FOLDER, MASKS_FOLDER = "volumes", "masks"

@@ -39,7 +39,7 @@ from pneumoseg.simulation.journal import (
     write_truth,
 )
 from pneumoseg.simulation.phantom_scan import scan_phantom
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.files import whole_file
 from pneumoseg.writing.nifti_bytes import nifti_bytes
 
 FIRST_PHANTOM = 100_000

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 from pneumoseg import rle as run_lengths
 from pneumoseg.errors import DataError
-from pneumoseg.storage.json_object import JsonObject
+from pneumoseg.storage.strict import JsonObject
 from pneumoseg.study import Modality
 
 RUN, MANIFEST = "run.json", "inputs.jsonl"

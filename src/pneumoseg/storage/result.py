@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumoseg.errors import UsageError
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.files import whole_file
 
 
 @contextmanager

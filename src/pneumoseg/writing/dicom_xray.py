@@ -21,7 +21,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.files import whole_file
 
 SOFTWARE = "pneumoseg (research software, not a medical device)"
 IMPLEMENTATION_CLASS_UID = "2.25.160127398714526093587160281990736219417"

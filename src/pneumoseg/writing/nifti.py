@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.files import whole_file
 from pneumoseg.study import Geometry
 
 Boxed = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]

@@ -19,7 +19,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 from numpy.typing import NDArray
 
-from pneumoseg.storage.whole_file import whole_file
+from pneumoseg.storage.files import whole_file
 from pneumoseg.study import Finding, Image, Mask
 from pneumoseg.writing.tables import printable
 

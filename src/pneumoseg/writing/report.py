@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg import rle
+from pneumoseg.storage.files import whole_file
 from pneumoseg.storage.record import FindingRecord
-from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Finding, Image, Mask
 from pneumoseg.writing import page
 from pneumoseg.writing.overlay import draw_overlay

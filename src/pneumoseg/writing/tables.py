@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pneumoseg import rle
+from pneumoseg.storage.files import whole_file
 from pneumoseg.storage.record import FindingRecord, LesionRecord
-from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Finding, Lesion
 
 AGGREGATED_HEADER = ("ImageId", "EncodedPixels")

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pneumoseg import rle
+from pneumoseg.storage.files import whole_file
 from pneumoseg.storage.record import VolumeRecord
-from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.writing.tables import AGGREGATED_HEADER, SPLIT_HEADER, csv_line
 
 VOLUMES_HEADER = (

@@ -8,8 +8,8 @@ import pytest
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from pneumoseg.errors import InputError
+from pneumoseg.reading.decoding import fenced, quiet
 from pneumoseg.reading.dicom.fence import fenced_dicom
-from pneumoseg.reading.foreign import fenced, quiet
 
 
 @pytest.mark.parametrize("error", [BytesLengthException, InvalidDicomError, EOFError])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pneumoseg.dataset.cache import IMAGES_FILE, MASKS_FILE, ROW_BYTES
 from pneumoseg.errors import DataError
-from pneumoseg.storage.journal import AppendedFile, cut, whole_lines
+from pneumoseg.storage.files import AppendedFile, cut, whole_lines
 
 JOURNAL_FILE = "journal.jsonl"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from pneumoseg.runtime.choice import available_cores
+from pneumoseg.runtime import available_cores
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _MODEL = "model name"

@@ -34,7 +34,7 @@ from pneumoseg.installation.bench.settings import SEED, BenchSettings
 from pneumoseg.installation.bench.timing import Timing, time_in_turn
 from pneumoseg.phantom import PhantomSettings, run_phantom
 from pneumoseg.pipeline_inference import Cascade, Film
-from pneumoseg.prediction.process import prepare_for_many_films
+from pneumoseg.prediction.stages import prepare_for_many_films
 from pneumoseg.reading import read, walk
 from pneumoseg.statistics.prevalence import Rate
 from pneumoseg.storage.result import write_result

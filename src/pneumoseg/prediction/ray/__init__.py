@@ -6,7 +6,7 @@
                         └─► the same CSVs as the local engine
 
 The folder, its lock, manifest and journal are those of :mod:`pneumoseg.prediction.run_folder` and
-:mod:`pneumoseg.prediction.journal`: workers only compute, one process writes. So a folder that one
+:mod:`pneumoseg.prediction.run`: workers only compute, one process writes. So a folder that one
 engine left unfinished may be finished by the other. The extra ``pneumoseg[ray]`` is imported when
 the engine is asked for, not before.
 """

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 from pneumoseg.errors import DataError
 from pneumoseg.prediction.run_folder import Entry, RunFolder
-from pneumoseg.storage.journal import whole_lines
+from pneumoseg.storage.files import whole_file, whole_lines
 from pneumoseg.storage.record import PARQUET, FindingRecord, from_json
-from pneumoseg.storage.whole_file import whole_file
 
 if TYPE_CHECKING:
     import pyarrow

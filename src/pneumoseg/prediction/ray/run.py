@@ -17,16 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pneumoseg.errors import UsageError
-from pneumoseg.prediction.journal import Recovered
-from pneumoseg.prediction.modality import (
-    Decided,
-    Inputs,
-    decide,
-    load_cascade,
-    require_some,
-    signature,
-)
-from pneumoseg.prediction.process import prepare_for_many_films
+from pneumoseg.prediction.local import decide, load_cascade
 from pneumoseg.prediction.ray.cluster import Crew, Share, connected, require_ray
 from pneumoseg.prediction.ray.engine import BATCHES_IN_BLOCK, Engine
 from pneumoseg.prediction.ray.inputs import files_to_look_at, list_entries
@@ -34,16 +25,21 @@ from pneumoseg.prediction.ray.parts import Parts
 from pneumoseg.prediction.ray.remote_files import url_of
 from pneumoseg.prediction.ray.worker import Load, Outcome, Work
 from pneumoseg.prediction.read_ahead import Failure
-from pneumoseg.prediction.run import OnProgress, Run, finish
+from pneumoseg.prediction.run import OnProgress, Recovered, Run, finish
 from pneumoseg.prediction.run_folder import Entry, RunFolder
 from pneumoseg.prediction.settings import (
+    Decided,
+    Inputs,
     PredictionSummary,
     PredictSettings,
     check_out,
     picture_folders,
+    require_some,
+    signature,
 )
+from pneumoseg.prediction.stages import prepare_for_many_films
+from pneumoseg.storage.files import whole_file
 from pneumoseg.storage.record import AGGREGATED, PARQUET, SPLIT, FindingRecord, read_records
-from pneumoseg.storage.whole_file import whole_file
 from pneumoseg.study import Modality
 from pneumoseg.writing.tables import write_tables
 

@@ -20,13 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pneumoseg.errors import InputError, PneumosegError
-from pneumoseg.prediction.modality import signature
-from pneumoseg.prediction.process import prepare_for_many_films
 from pneumoseg.prediction.ray.remote_files import fetch, url_of
 from pneumoseg.prediction.read_ahead import Failure, Prepared, read_ahead
 from pneumoseg.prediction.run_folder import Entry
-from pneumoseg.prediction.settings import PredictSettings
-from pneumoseg.prediction.stages import in_stages
+from pneumoseg.prediction.settings import PredictSettings, signature
+from pneumoseg.prediction.stages import in_stages, prepare_for_many_films
 from pneumoseg.storage.record import MASKS, OVERLAYS, FindingRecord
 from pneumoseg.study import Finding, Modality
 from pneumoseg.writing.overlay import write_mask, write_overlay

@@ -14,11 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pneumoseg.bundle import Bundle
 from pneumoseg.ct.finding import VolumeFinding
 from pneumoseg.errors import UsageError
-from pneumoseg.prediction.journal import Recovered
-from pneumoseg.prediction.modality import Decided, Inputs, load_cascade, signature
 from pneumoseg.prediction.read_ahead import (
     PROCESSING_ERRORS,
     PROCESSING_FAILED,
@@ -26,7 +23,7 @@ from pneumoseg.prediction.read_ahead import (
     Failure,
     failure_of,
 )
-from pneumoseg.prediction.run import Run
+from pneumoseg.prediction.run import Recovered, Run
 from pneumoseg.prediction.run_folder import (
     NIFTI_ENDING,
     PLANES_ENDING,
@@ -34,7 +31,7 @@ from pneumoseg.prediction.run_folder import (
     RunFolder,
     digest,
 )
-from pneumoseg.prediction.settings import PredictSettings
+from pneumoseg.prediction.settings import Decided, Inputs, PredictSettings, signature
 from pneumoseg.prediction.volumes.entry import VolumeEntry
 from pneumoseg.prediction.volumes.pictures import write_pictures
 from pneumoseg.prediction.volumes.record import volume_record
@@ -167,11 +164,3 @@ class VolumeRoad:
     def _window(self) -> Window | None:
         center, width = self.settings.window_center, self.settings.window_width
         return None if center is None or width is None else Window(center, width)
-
-
-def load_volume_cascade(settings: PredictSettings, bundle: Bundle | None = None) -> VolumeCascade:
-    """Load the cascade as a call asks, from the bundle where it is open already."""
-    from pneumoseg.ct.inference import VolumeCascade
-
-    cascade = load_cascade(settings, bundle)
-    return VolumeCascade.of(cascade, batch_slices=settings.batch_size)

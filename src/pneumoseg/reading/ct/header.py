@@ -17,10 +17,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.dicom.acceptance import DICOMDIR_CLASS, NO_IMAGE_MODALITIES
-from pneumoseg.reading.dicom.fence import fenced_dicom
-from pneumoseg.reading.dicom.file import parse
-from pneumoseg.reading.dicom.tags import items, number, numbers, text, texts, whole
+from pneumoseg.reading.dicom.fence import fenced_dicom, items, number, numbers, text, texts, whole
+from pneumoseg.reading.dicom.file import DICOMDIR_CLASS, NO_IMAGE_MODALITIES, parse
 from pneumoseg.reading.file import load
 from pneumoseg.reading.orientation import FARTHEST_MM, VOXEL_MM
 

@@ -19,12 +19,11 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.dicom.fence import fenced_dicom
+from pneumoseg.reading.decoding import check_size
+from pneumoseg.reading.dicom.fence import fenced_dicom, text, whole
 from pneumoseg.reading.dicom.file import parse
 from pneumoseg.reading.dicom.pixels import NATIVE
-from pneumoseg.reading.dicom.tags import text, whole
 from pneumoseg.reading.file import load
-from pneumoseg.reading.film import check_size
 
 _TAGS = [
     "SamplesPerPixel",

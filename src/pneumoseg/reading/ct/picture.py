@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg.preprocess import Window
-from pneumoseg.reading.film import check_contrast
+from pneumoseg.reading.decoding import check_contrast
 from pneumoseg.reading.hounsfield import as_hu
 from pneumoseg.reading.raster import DEPTHS, GreyPicture, read_grey, unit_interval
 from pneumoseg.study import Modality, Source

@@ -15,11 +15,11 @@ from pneumoseg.errors import InputError
 from pneumoseg.reading.ct.header import SliceHeader
 from pneumoseg.reading.ct.multiframe import MultiFrameFile, open_multiframe
 from pneumoseg.reading.ct.stack import Stack
+from pneumoseg.reading.decoding import quiet
 from pneumoseg.reading.dicom.display import padding_range
 from pneumoseg.reading.dicom.file import parse
 from pneumoseg.reading.dicom.pixels import decode
 from pneumoseg.reading.file import load
-from pneumoseg.reading.foreign import quiet
 from pneumoseg.reading.hounsfield import AIR_HU, as_hu
 from pneumoseg.study import Geometry, Source
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from pneumoseg.reading.decoding import check_contrast
+from pneumoseg.reading.dicom.fence import items, number, text, whole
 from pneumoseg.reading.dicom.lut import lookup_table
 from pneumoseg.reading.dicom.pixels import StoredPixels
-from pneumoseg.reading.dicom.tags import items, number, text, whole
-from pneumoseg.reading.film import check_contrast
 
 _Curve = NDArray[np.float64]
 

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from pneumoseg.reading.dicom.fence import DICOM_ERRORS
-from pneumoseg.reading.dicom.tags import numbers, values
+from pneumoseg.reading.dicom.fence import DICOM_ERRORS, numbers, values
 
 
 @dataclass(frozen=True, eq=False)

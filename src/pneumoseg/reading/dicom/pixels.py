@@ -18,11 +18,10 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.dicom.fence import fenced_dicom
+from pneumoseg.reading.decoding import check_size, grey_of
+from pneumoseg.reading.dicom.fence import fenced_dicom, text, whole
 from pneumoseg.reading.dicom.gdcm import decode_with_gdcm
 from pneumoseg.reading.dicom.jpeg_header import JpegHeader, has_end, jpeg_header
-from pneumoseg.reading.dicom.tags import text, whole
-from pneumoseg.reading.film import check_size, grey_of
 
 NATIVE = (
     uid.ImplicitVRLittleEndian,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.film import check_contrast, check_size, grey_of
+from pneumoseg.reading.decoding import check_contrast, check_size, grey_of
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,9 @@ from PIL import Image as Pillow
 from pneumoseg.cli import main
 from pneumoseg.errors import BundleError, UsageError
 from pneumoseg.phantom import PhantomSettings, run_phantom
+from pneumoseg.prediction.local import decide as decide_among
 from pneumoseg.prediction.local import run_predict
-from pneumoseg.prediction.modality import Decided
-from pneumoseg.prediction.modality import decide as decide_among
-from pneumoseg.prediction.settings import PredictSettings
+from pneumoseg.prediction.settings import Decided, PredictSettings
 from pneumoseg.reading import walk
 from pneumoseg.study import Modality
 from pneumoseg.writing.nifti_bytes import nifti_bytes
@@ -36,7 +35,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[Modality, str]:
 @pytest.fixture
 def shipped(bundles: dict[Modality, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny bundles stand in for the shipped ones."""
-    monkeypatch.setattr("pneumoseg.prediction.modality.DEFAULT_BUNDLES", bundles)
+    monkeypatch.setattr("pneumoseg.prediction.local.DEFAULT_BUNDLES", bundles)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from pneumoseg.errors import UsageError
-from pneumoseg.storage.toml_settings import load_settings
+from pneumoseg.storage.strict import load_settings
 
 
 class _Colour(enum.Enum):

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from pneumoseg.reading.sniff import HEAD_BYTES, Format, inflated, sniff
+from pneumoseg.reading.file import HEAD_BYTES, Format, inflated, sniff
 
 NIFTI_1 = struct.pack("<i", 348) + bytes(340) + b"n+1\0"
 NIFTI_1_BIG = struct.pack(">i", 348) + bytes(340) + b"ni1\0"

@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from pneumoseg.errors import InputError
-from pneumoseg.reading.foreign import NOTE_CHARACTERS, collect_from, fenced, quiet
+from pneumoseg.reading.decoding import NOTE_CHARACTERS, collect_from, fenced, quiet
 
 LOGGER = logging.getLogger("foreignlib.inner")
 

@@ -11,7 +11,7 @@ import pytest
 FAULTS = """
 import resource
 import numpy as np
-from pneumoseg.prediction.process import prepare_for_many_films
+from pneumoseg.prediction.stages import prepare_for_many_films
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -42,7 +42,7 @@ def test_freed_buffers_serve_the_next_film() -> None:
 
 def test_opencv_keeps_to_the_thread_that_calls_it() -> None:
     code = (
-        "import cv2; from pneumoseg.prediction.process import prepare_for_many_films as prepare; "
+        "import cv2; from pneumoseg.prediction.stages import prepare_for_many_films as prepare; "
         "prepare(); "
         "assert cv2.getNumThreads() == 1, cv2.getNumThreads()"
     )
@@ -50,8 +50,8 @@ def test_opencv_keeps_to_the_thread_that_calls_it() -> None:
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pneumoseg.prediction import process
+    from pneumoseg.prediction import stages
 
-    monkeypatch.setattr(process.sys, "platform", "darwin")
-    monkeypatch.setattr(process.ctypes, "CDLL", lambda name: pytest.fail("no library is opened"))
-    process.keep_freed_memory()
+    monkeypatch.setattr(stages.sys, "platform", "darwin")
+    monkeypatch.setattr(stages.ctypes, "CDLL", lambda name: pytest.fail("no library is opened"))
+    stages.keep_freed_memory()

@@ -1,8 +1,10 @@
-"""The fence around foreign decoders (pydicom, Pillow, nibabel, what they call): quiet, few errors.
+"""Around every decoder: a film's size before, a fence during, grey and contrast after.
 
-The libraries speak through :mod:`warnings` and raise whatever a damaged file makes them run into.
-Inside :func:`quiet` their warnings are kept from the terminal and pydicom's messages are collected
-for the calling thread; :func:`fenced` also turns the classes below into one :class:`InputError`.
+The libraries that decode (pydicom, Pillow, nibabel, what they call) speak through :mod:`warnings`
+and raise whatever a damaged file makes them run into. Inside :func:`quiet` their warnings are kept
+from the terminal and pydicom's messages are collected for the calling thread; :func:`fenced` also
+turns the classes below into one :class:`InputError`. What holds for a film of any file format, its
+size, that it is grey, that there is something to see, is checked by the others.
 """
 
 from __future__ import annotations
@@ -15,10 +17,19 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from pneumoseg.errors import InputError
 
+MIN_SIDE = 64
+"""Pixels; below this no pleural line can be seen."""
+MAX_SIDE = 20_000
+MAX_PIXELS = 100_000_000
+"""A 43 cm × 43 cm detector of 0.1 mm pixels has 18.5 million; a stitched long film about 30."""
+GREY_TOLERANCE = 3
+"""Levels of 255 by which the channels of a grey film may differ after lossy compression."""
 FOREIGN_ERRORS: tuple[type[Exception], ...] = (
     # Broad on purpose: each was documented for, or seen from, pydicom, Pillow or a decoder plugin
     # on damaged files. Our own code is kept outside the fence, so that its faults stay visible.
@@ -139,3 +150,63 @@ def fenced(
     except errors as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f"{doing}: {lines[-1].strip()[:NOTE_CHARACTERS]}", code=code) from error
+
+
+def check_size(rows: int, cols: int) -> None:
+    """Refuse a film before it is decoded.
+
+    Raises:
+        InputError: ``too-small``, ``too-large`` or (not positive) ``damaged``.
+    """
+    if rows < 1 or cols < 1:
+        raise InputError(f"the header gives {rows} rows and {cols} columns", code="damaged")
+    if rows > MAX_SIDE or cols > MAX_SIDE or rows * cols > MAX_PIXELS:
+        raise InputError(
+            f"the image is {cols}×{rows} pixels; a film has at most {MAX_SIDE} a side and "
+            f"{MAX_PIXELS // 1_000_000} million in all",
+            code="too-large",
+        )
+    if rows < MIN_SIDE or cols < MIN_SIDE:
+        raise InputError(
+            f"the image is {cols}×{rows} pixels; at least {MIN_SIDE} a side are needed",
+            code="too-small",
+        )
+
+
+def grey_of(colours: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The grey film stored as colours.
+
+    Args:
+        colours: unsigned integers (rows, cols, 3): red, green, blue.
+
+    Returns:
+        The green channel (rows, cols): where the three differ by lossy compression, it is the
+        closest to luminance.
+
+    Raises:
+        InputError: ``colour-image`` where the channels differ by more than ``GREY_TOLERANCE``.
+    """
+    scale = np.iinfo(colours.dtype).max // 255
+    lowest = np.minimum(np.minimum(colours[..., 0], colours[..., 1]), colours[..., 2])
+    highest = np.maximum(np.maximum(colours[..., 0], colours[..., 1]), colours[..., 2])
+    if int((highest - lowest).max()) > GREY_TOLERANCE * scale:
+        raise InputError(
+            "the image has colours; an X-ray is grey (a photo or a screenshot is not read)",
+            code="colour-image",
+        )
+    return np.ascontiguousarray(colours[..., 1])
+
+
+def check_contrast(pixels: NDArray[np.float32]) -> None:
+    """Refuse a film on which nothing can be seen.
+
+    Args:
+        pixels: of any shape; or each value that occurs among them.
+
+    Raises:
+        InputError: ``constant-image``.
+    """
+    if pixels.min() == pixels.max():
+        raise InputError(
+            "every pixel has the same brightness; there is nothing to see", code="constant-image"
+        )
