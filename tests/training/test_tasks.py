@@ -26,6 +26,7 @@ from pneumoseg.errors import DataError, UsageError
 from pneumoseg.segmenter_efficientnet_b3 import EfficientNetB3UNet
 from pneumoseg.study import Modality
 from pneumoseg.training.augment import AugmentSettings
+from pneumoseg.training.distill import build_teacher
 from pneumoseg.training.losses import combo_loss, film_dice_loss
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe, SourceShare
 from pneumoseg.training.tasks import (
@@ -35,7 +36,6 @@ from pneumoseg.training.tasks import (
     SegmenterTask,
     sampling_weights,
 )
-from pneumoseg.training.teach import build_teacher
 
 _STILL = AugmentSettings(
     flip=0, rotate_degrees=0, scale=0, shift=0, contrast=0, brightness=0, gamma=0, noise=0, blur=0,
@@ -258,7 +258,7 @@ def test_the_segmenters_figures_by_hand(cache: Cache, tmp_path: Path) -> None:
     assert (tmp_path / "confusion_default.png").is_file()
 
 
-def test_a_positive_film_without_an_outline_teaches_the_classifier_alone(tmp_path: Path) -> None:
+def test_a_positive_film_without_a_mask_trains_the_classifier_alone(tmp_path: Path) -> None:
     cache = write_cache(tmp_path / "cache")
     rows = tuple(replace(row, label_origin="silver") for row in cache.rows)
     write_table(rows, cache.folder / TABLE_FILE)
@@ -289,7 +289,7 @@ def test_a_teacher_draws_what_nobody_outlined(tmp_path: Path) -> None:
     unknown, drawn = films[0][2], films[3][2]
     assert (unknown == UNKNOWN).all() and set(drawn.unique().tolist()) == {0.0, 1.0}
 
-    task.set_progress(nn.Identity(), 1.0)  # the lesson is over, the drawing is not
+    task.set_progress(nn.Identity(), 1.0)  # the feature loss is over, the predicted masks are not
     model = task.build().eval()
     film = films[0][0][None]
     assert task.teacher is not None
@@ -348,7 +348,7 @@ def test_recipes_decide_how_the_classifier_slides(
     assert len(shares) == 1 and plain.eligible(0.0)
 
 
-def test_a_lesson_softens_every_target(tmp_path: Path) -> None:
+def test_a_teacher_softens_every_target(tmp_path: Path) -> None:
     """Share 0.5: half mask, half teacher for the cross-entropy; the Dice of batch and film keep to
     the mask. A film that nobody outlined is the teacher's alone. Share 0: the loss that it was.
     """
@@ -361,7 +361,7 @@ def test_a_lesson_softens_every_target(tmp_path: Path) -> None:
         cache=cache.folder, size=64, init="scratch", teacher=str(best), augment=_STILL
     )
     task = SegmenterTask(replace(recipe, teacher_share=0.5, film_dice_weight=0.5))
-    task.set_progress(nn.Identity(), 1.0)  # the lesson of inner maps is over
+    task.set_progress(nn.Identity(), 1.0)  # the feature loss is over
     model = task.build().eval()
     films, _ = task.training_set()
     drawn_film, undrawn_film = films[3], films[0]

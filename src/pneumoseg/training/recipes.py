@@ -137,18 +137,17 @@ class SegmenterRecipe(Recipe):
     drop_path_rate: float = 0.1
     """Stochastic depth of the encoder."""
     teacher: str = ""
-    """Network whose inner maps the encoder shall show: a best.pt of a classifier or of a teacher
+    """Network whose feature maps the encoder shall show: a best.pt of a classifier or of a teacher
     (encoder efficientnet_b3), or a bundle; empty: none. A teacher's masks stand in for those that
-    positive films without an outline lack; without one such films are left out."""
+    positive films lack; without one such films are left out."""
     teacher_weight: float = 1.0
-    """First weight of that lesson; it fades linearly to 0 over the training."""
+    """First weight of that feature loss; it fades linearly to 0 over the training."""
     teacher_share: float = 0.0
     """Share of the teacher's probability in what the cross-entropy is against, on every film; the
     rest is the mask. Where nobody drew one, all is the teacher's. Dice keeps to masks: there, what
     the teacher finds more likely than not."""
     teacher_zoom: float = 1.0
-    """The teacher sees films this many times larger than the pupil: 1.5 where it was taught finer.
-    """
+    """The teacher sees films this many times larger than the student, as it was trained."""
     film_dice_weight: float = 0.0
     """Weight of the Dice averaged over films with a lesion, beside that of the whole batch."""
 
