@@ -56,7 +56,7 @@ def test_a_volume_that_has_gone_is_named(cache: Cache) -> None:
         volumes_of(cache, "train")
 
 
-def test_slices_with_little_air_and_their_neighbours_are_not_clear() -> None:
+def test_slices_with_little_air_and_their_neighbours_are_ambiguous() -> None:
     """64×64 pixels are 8 to a side of the grid's: one is worth 64 of them, 128 are needed."""
     truth = np.zeros((5, 64, 64), dtype=np.bool_)
     truth[1, 0, :1] = True  # 64: too little
@@ -64,6 +64,6 @@ def test_slices_with_little_air_and_their_neighbours_are_not_clear() -> None:
     hu = np.zeros(truth.shape, dtype=np.float32)
     labelled = LabelledVolume("s", "a", ArrayVolume(hu, Source("a")), truth, 128)
     assert labelled.pixels_per_grid_pixel == pytest.approx(1 / 64)
-    positive, clear = labelled.slice_labels()
+    positive, unambiguous = labelled.slice_labels()
     assert positive.tolist() == [False, False, False, True, False]
-    assert clear.tolist() == [False, False, False, True, False]
+    assert unambiguous.tolist() == [False, False, False, True, False]

@@ -57,7 +57,7 @@ def test_what_has_no_label_is_left_out_and_what_cannot_be_read_fails(tmp_path: P
 
 
 def test_a_model_s_word_counts_at_both_ends_alone(tmp_path: Path) -> None:
-    """0.05 is negative below 0.1, 0.95 positive from 0.9 on, 0.5 is not clear."""
+    """0.05 is negative below 0.1, 0.95 positive from 0.9 on, 0.5 is ambiguous."""
     options = {"negatives": Path("n.csv"), "positives_from": 0.9, "parts": "train"}
     source = tables(tmp_path, **options)
     found = {name: prepare_film(source, film(tmp_path, name)).record for name in "abc"}

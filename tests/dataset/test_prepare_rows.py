@@ -32,7 +32,7 @@ class FakeSource:
     def may_evaluate(self, record: Record) -> bool:
         return self.parts != "train"
 
-    def is_clear(self, record: Record) -> bool:
+    def is_unambiguous(self, record: Record) -> bool:
         return record.image_id not in self.unclear
 
 
@@ -63,7 +63,7 @@ def test_a_patient_is_on_one_side_alone_whatever_the_seed() -> None:
         assert {part for _, part in sides} == {"train", "calibration", "test"}
 
 
-def test_what_is_not_clear_is_excluded() -> None:
+def test_ambiguous_rows_are_excluded() -> None:
     source = FakeSource("s", "train", unclear=frozenset({"b"}))
     rows = rows_with_parts([source], RECORDS, Fractions(), 0)
     assert [row.part for row in rows] == ["train", "excluded"]

@@ -69,7 +69,7 @@ def test_a_row_says_which_slice_it_is_and_what_its_neighbours_hold(tmp_path: Pat
     assert {(row.rows, row.cols, row.file) for row in rows} == {(SIDE, SIDE, "a.nii.gz")}
 
 
-def test_only_clear_slices_are_positive_or_negative(tmp_path: Path) -> None:
+def test_only_unambiguous_slices_are_positive_or_negative(tmp_path: Path) -> None:
     """Two pixels and more are positive; a trace, or none beside some air, is neither."""
     write_pair(tmp_path, "a", *_flat([-900] * 8, [0, 0, 1, 2, 0, 0, 0, 1]))
     cache = _prepare(tmp_path, _source(tmp_path, smallest_mask_px=128))

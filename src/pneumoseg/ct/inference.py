@@ -230,9 +230,9 @@ class _VolumeRun:
         self.lungs.add(index, hu)
         return preprocess.slice_to_grid(hu, self.owner.window)[0]
 
-    def _agreed(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _smoothed(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Logits and probabilities of the slices so far, their neighbours' agreement included."""
-        logits = self.gate.agreed(np.array(self.logits, dtype=np.float64))
+        logits = self.gate.smoothed(np.array(self.logits, dtype=np.float64))
         calibrated = self.owner.bundle.card.calibration.apply(logits)
         return logits, calibrated
 
@@ -240,7 +240,7 @@ class _VolumeRun:
         """Stage two for the suspected ones among the slices that are now decided."""
         if until <= self.decided:
             return
-        _, probabilities = self._agreed()
+        _, probabilities = self._smoothed()
         config = self.owner.config
         suspected = probabilities >= config.classifier_threshold
         chosen = with_margin(suspected) if config.gate == "hard" else np.ones_like(suspected)
@@ -261,11 +261,11 @@ class _VolumeRun:
 
     def probabilities(self) -> NDArray[np.float64]:
         """Of every slice, float64 (slices,)."""
-        return self._agreed()[1]
+        return self._smoothed()[1]
 
     def detection(self) -> Detection:
-        """The volume's: that of the slice with the highest agreed logit."""
-        logits, probabilities = self._agreed()
+        """The volume's: that of the slice with the highest smoothed logit."""
+        logits, probabilities = self._smoothed()
         best = int(np.argmax(logits))
         return Detection(
             float(logits[best]),

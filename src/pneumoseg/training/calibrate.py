@@ -45,7 +45,7 @@ class CalibrateSettings:
     """Version of the weights; it goes into every finding."""
     recall: float = TARGET_RECALL
     """Recall the classifier threshold is chosen for, on the calibration part; of CT, that of slices
-    in every source, after their neighbours were heard."""
+    in every source, on logits smoothed over neighbouring slices."""
     classifier_size: int = 0
     """Side of the classifier's input in pixels, 0 for the one it was trained at."""
     segmenter_size: int = 0

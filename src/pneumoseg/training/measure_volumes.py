@@ -1,6 +1,6 @@
 """CT: a bundle measured on the test part's whole volumes, as it ships.
 
-Every figure is taken source by source, since a phantom is not a patient. A slice that is not clear
+Every figure is taken source by source, since a phantom is not a patient. A slice that is ambiguous
 (:mod:`pneumoseg.dataset.prepare.volumes`) is left out of the figures of slices and is part of
 those of volumes. Single slices are measured as pictures are, without spacing, so that they have no
 volume; the Dice of each is that of its one slice.
@@ -50,7 +50,7 @@ class MeasuredVolume:
         probability: float64 (slices,), smoothed over its neighbours; 0 where it was refused.
         suspected: bool (slices,).
         positive: bool (slices,), truth.
-        clear: bool (slices,), whether the slice counts as one.
+        unambiguous: bool (slices,), whether the slice counts as one.
         dice: of the whole volume; 0 for a pneumothorax that was missed.
         is_outlined: whether anything was.
         has_air: whether there is a pneumothorax.
@@ -64,7 +64,7 @@ class MeasuredVolume:
     probability: NDArray[np.float64]
     suspected: NDArray[np.bool_]
     positive: NDArray[np.bool_]
-    clear: NDArray[np.bool_]
+    unambiguous: NDArray[np.bool_]
     dice: float
     is_outlined: bool
     has_air: bool
@@ -106,7 +106,7 @@ def measure(
 
 def measure_volume(cascade: VolumeCascade, labelled: LabelledVolume) -> MeasuredVolume:
     """Run the cascade on one volume and hold it against its truth."""
-    positive, clear = labelled.slice_labels()
+    positive, unambiguous = labelled.slice_labels()
     slices = labelled.volume.shape[0]
     try:
         finding = cascade.predict(labelled.volume)
@@ -129,7 +129,7 @@ def measure_volume(cascade: VolumeCascade, labelled: LabelledVolume) -> Measured
         probability=probability,
         suspected=probability >= cascade.config.classifier_threshold,
         positive=positive,
-        clear=clear,
+        unambiguous=unambiguous,
         dice=2.0 * shared / (true + outlined) if true + outlined else 1.0,
         is_outlined=outlined > 0,
         has_air=true > 0,
@@ -162,13 +162,15 @@ def source_figures(
         Each with n and a bootstrap 95 % interval by anatomy, or by volume where there is one
         anatomy.
     """
-    probability = np.concatenate([one.probability[one.clear] for one in measured])
-    suspected = np.concatenate([one.suspected[one.clear] for one in measured])
-    labels = np.concatenate([one.positive[one.clear] for one in measured])
+    probability = np.concatenate([one.probability[one.unambiguous] for one in measured])
+    suspected = np.concatenate([one.suspected[one.unambiguous] for one in measured])
+    labels = np.concatenate([one.positive[one.unambiguous] for one in measured])
     unit, per_volume = _groups(measured)
-    per_slice = np.repeat(per_volume, [int(one.clear.sum()) for one in measured])
-    anatomies = np.repeat([one.anatomy for one in measured], [int(x.clear.sum()) for x in measured])
-    left_out = sum(int((~one.clear).sum()) for one in measured)
+    per_slice = np.repeat(per_volume, [int(one.unambiguous.sum()) for one in measured])
+    anatomies = np.repeat(
+        [one.anatomy for one in measured], [int(x.unambiguous.sum()) for x in measured]
+    )
+    left_out = sum(int((~one.unambiguous).sum()) for one in measured)
     source = f"{origin}, source {measured[0].source}".removeprefix(", ")
     tag, every = f"({measured[0].source})", np.ones(labels.size, dtype=np.bool_)
     slices = [

@@ -28,7 +28,7 @@ TABLE_COLUMNS = ("patient_id", "split", "view", "age", "sex")
 """Columns read from a source's table, each where it is there; ``image_id`` must be."""
 
 NO_LABEL = "no-label"
-NOT_CLEAR = "not-clear"
+AMBIGUOUS = "not-clear"
 DUPLICATE = "duplicate-image"
 
 FROM_MASK = "mask"
@@ -136,7 +136,7 @@ class SourceTables:
         """Only films whose split column holds ``evaluate_on``, where it is given."""
         return self.parts == "split" and self.settings.evaluate_on in (None, record.split)
 
-    def is_clear(self, record: Record) -> bool:
+    def is_unambiguous(self, record: Record) -> bool:
         """A film's label is never in doubt here."""
         return True
 
@@ -180,7 +180,7 @@ def prepare_film(tables: SourceTables, path: Path) -> Prepared:
         elif image_id in tables.probabilities:
             silver = _silver_label(settings, tables.probabilities[image_id])
             if silver is None:
-                return _left_out(settings, file, image_id, NOT_CLEAR)
+                return _left_out(settings, file, image_id, AMBIGUOUS)
             origin, runs = FROM_SILVER, []
         else:
             return _left_out(settings, file, image_id, NO_LABEL)

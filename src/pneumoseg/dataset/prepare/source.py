@@ -35,8 +35,8 @@ class LabelledSource(Protocol):
     def may_evaluate(self, record: Record) -> bool:
         """Whether a row may be calibrated or tested on."""
 
-    def is_clear(self, record: Record) -> bool:
-        """Whether a row is clearly positive or clearly negative; others are excluded."""
+    def is_unambiguous(self, record: Record) -> bool:
+        """Whether a row is unambiguously positive or negative; others are excluded."""
 
 
 def files_below(folder: Path) -> list[Path]:

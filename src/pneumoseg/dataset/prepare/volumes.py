@@ -1,12 +1,12 @@
 """From one CT volume and its mask to rows of the cache: a row a slice, as films are prepared.
 
 A slice's own mask does not say all: where the lung's rim is cut obliquely, or just above and below
-the air, a slice shows a trace of it and its mask has a few pixels or none. Such a slice would teach
-the classifier either way by accident. So a slice is
+the air, a slice shows a trace of it and its mask has a few pixels or none. Either label of
+such a slice would be an accident. So a slice is
 
 - positive, where its mask has ``smallest_mask_px`` pixels or more,
 - negative, where its mask and those of the two adjacent slices are empty,
-- and *not clear* in between: it gets the part ``excluded``, is neither trained on nor measured as a
+- and *ambiguous* in between: it gets the part ``excluded``, is neither trained on nor measured as a
   slice. In the measurement of whole volumes it counts like any other.
 """
 
@@ -62,7 +62,7 @@ class VolumeSourceSettings:
     slices_per_volume: int = 0
     """Slices of a volume taken at most, evenly spread; 0 takes all."""
     smallest_mask_px: int = SMALLEST_MASK_PX
-    """Pixels of the 512×512 grid from which a slice is positive; fewer are not clear."""
+    """Pixels of the 512×512 grid from which a slice is positive; fewer are ambiguous."""
 
     def __post_init__(self) -> None:
         at_least("slices_per_volume", self.slices_per_volume, 0)
@@ -118,7 +118,7 @@ class VolumeSource:
         """All, unless the source only trains."""
         return self.parts != "train"
 
-    def is_clear(self, record: Record) -> bool:
+    def is_unambiguous(self, record: Record) -> bool:
         """See the module's docstring."""
         is_empty = record.mask_px == record.neighbour_mask_px == 0
         return is_empty or record.mask_px >= self.settings.smallest_mask_px
