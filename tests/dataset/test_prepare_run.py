@@ -151,7 +151,7 @@ def test_high_silver_probabilities_are_positives_without_an_outline(tmp_path: Pa
     cache = prepare(_settings(tmp_path, source))
     labels = {row.image_id: row.label for row in cache.rows}
     assert labels == {"low": 0, "at": 1, "high": 1}
-    assert {row.image_id for row, kept in zip(cache.rows, cache.outlined, strict=True) if kept} == {
+    assert {row.image_id for row, kept in zip(cache.rows, cache.has_mask, strict=True) if kept} == {
         "low"
     }
     assert cache.about["sources"]["more"]["left_out"] == {"not-clear": 1}

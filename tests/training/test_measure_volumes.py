@@ -31,7 +31,7 @@ def _volume(
             unambiguous if unambiguous is not None else [1] * len(positive), dtype=np.bool_
         ),
         dice=dice,
-        is_outlined=bool(predicted_ml),
+        has_predicted_mask=bool(predicted_ml),
         has_air=any(positive),
         predicted_ml=predicted_ml,
         true_ml=true_ml,

@@ -268,12 +268,12 @@ def test_a_positive_film_without_a_mask_trains_the_classifier_alone(tmp_path: Pa
         SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64)).training_set()
     one = (replace(rows[0], label_origin="mask"), *rows[1:])
     write_table(one, cache.folder / TABLE_FILE)
-    outlined, _ = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64)).training_set()
-    assert isinstance(outlined, Films)
-    assert [cache.labels[row] for row in outlined.rows].count(1) == 1
+    masked, _ = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64)).training_set()
+    assert isinstance(masked, Films)
+    assert [cache.labels[row] for row in masked.rows].count(1) == 1
 
 
-def test_a_teacher_draws_what_nobody_outlined(tmp_path: Path) -> None:
+def test_a_teacher_predicts_masks_that_are_missing(tmp_path: Path) -> None:
     """Its mask stands in for the missing one alone: the loss of a drawn mask stays what it was."""
     cache = write_cache(tmp_path / "cache")
     rows = (replace(cache.rows[0], label_origin="silver"), *cache.rows[1:])
@@ -350,7 +350,7 @@ def test_recipes_decide_how_the_classifier_slides(
 
 def test_a_teacher_softens_every_target(tmp_path: Path) -> None:
     """Share 0.5: half mask, half teacher for the cross-entropy; the Dice of batch and film keep to
-    the mask. A film that nobody outlined is the teacher's alone. Share 0: the loss that it was.
+    the mask. A film without a mask is the teacher's alone. Share 0: the loss that it was.
     """
     cache = write_cache(tmp_path / "cache")
     rows = (replace(cache.rows[0], label_origin="silver"), *cache.rows[1:])
@@ -400,7 +400,7 @@ def test_films_without_masks_are_enlarged_about_their_lesion(cache: Cache) -> No
     assert (item[0] > 0.5).sum() == pytest.approx(4 * 16 * 8, rel=0.1)
 
 
-def test_a_film_that_nobody_outlined_is_shown_whole(tmp_path: Path) -> None:
+def test_a_film_without_a_mask_is_shown_whole(tmp_path: Path) -> None:
     cache = write_cache(tmp_path / "cache")
     rows = (replace(cache.rows[0], label_origin="silver"), *cache.rows[1:])
     write_table(rows, cache.folder / TABLE_FILE)

@@ -7,8 +7,9 @@
 
 One pass over the slices: a slice is forgotten when it was segmented or is known not to be
 suspected, a few slices after it was read (:attr:`~pneumoseg.ct.gating.SliceGate.reach`). So memory
-holds some dozens of slices, whatever the length of the series, and what was outlined. The networks
-and their road from grid to probabilities are those of films, :mod:`pneumoseg.pipeline_inference`.
+holds some dozens of slices, whatever the length of the series, and the predicted masks. The
+networks and their road from grid to probabilities are those of films,
+:mod:`pneumoseg.pipeline_inference`.
 """
 
 from __future__ import annotations
@@ -318,13 +319,13 @@ def _shares(
     Pneumothorax over pneumothorax and aerated lung (with airways) of the same side, both of this
     volume; nothing where the spacing is not known.
     """
-    outlined = np.stack(
+    predicted_mask = np.stack(
         [lungs.coarse(lesion_plane(lesions, int(index), shape)) for index in lungs.indices]
     )
     shares: dict[Side, float] = {}
     for side in Side:
         volumes = [x.volume_ml for x in lesions if x.side is side and x.volume_ml is not None]
-        lung = lungs.lung_ml(side, outlined)
+        lung = lungs.lung_ml(side, predicted_mask)
         if volumes and lung is not None:
             shares[side] = sum(volumes) / (sum(volumes) + lung)
     return shares

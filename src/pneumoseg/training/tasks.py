@@ -59,7 +59,7 @@ class Films(Dataset[tuple[torch.Tensor, ...]]):
         # torch seeds each loader process and epoch; numpy's generator hangs on that seed.
         rng = np.random.default_rng(int(torch.randint(0, 2**62, (1,)).item()))
         looked_at = self.masks or self.settings.lesion_zoom_share > 0
-        mask = self.cache.masks[row] if looked_at and self.cache.outlined[row] else None
+        mask = self.cache.masks[row] if looked_at and self.cache.has_mask[row] else None
         film, mask = augment(self.cache.images[row], mask, self.settings, rng)
         tensor = torch.from_numpy(to_tensor(film, self.size, NORMALISATION))
         label = torch.tensor([float(self.cache.labels[row])])
@@ -254,7 +254,7 @@ class SegmenterTask:
         """The training part, enriched with lesions; all with a mask unless a teacher segments."""
         rows = _rows(self.cache, "train")
         if self.teacher is None or not self.teacher.segments:
-            rows = rows[self.cache.outlined[rows]]
+            rows = rows[self.cache.has_mask[rows]]
         weights = sampling_weights(self.cache, rows, self.recipe.lesion_share, self.recipe)
         return Films(self.cache, rows, self.recipe, masks=True), torch.from_numpy(weights)
 
