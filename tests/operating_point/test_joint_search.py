@@ -26,7 +26,7 @@ MEASURED = Constraint(certified=False)
 
 
 def drawn_films(n: int = 120, seed: int = 0) -> Films:
-    """Two films a patient, a third of the patients ill; small tables whose sums can be redone."""
+    """Two films a patient, a third of them positive; small tables whose sums can be redone."""
     rng = np.random.default_rng(seed)
     patient = np.repeat(np.arange(n // 2), 2)
     label = patient % 3 == 0
@@ -116,7 +116,7 @@ def test_patients_are_never_parted() -> None:
 
 
 def test_the_gate_meets_the_recall_by_patient() -> None:
-    """Twenty ill patients: at 0.90 two may be missed; half of that one; and none."""
+    """Twenty positive patients: at 0.90 two may be missed; half of that one; and none."""
     films = drawn_films()
     everyone = np.ones(120, bool)
     constraint = Constraint(recall=0.9, certified=False)
@@ -138,9 +138,9 @@ def test_a_certificate_needs_patients() -> None:
     many = drawn_films(3 * 2 * 80)
     fold = outer_folds(many.label, many.patient, np.random.default_rng(0))
     found = nested_search(many, fold, Aim.CLINICAL, Constraint(), Space((1.0,)))
-    ill = np.unique(many.patient[many.label])
-    lowest = np.array([many.probability[many.patient == p].min() for p in ill])
-    assert ill.size == 80
+    positive = np.unique(many.patient[many.label])
+    lowest = np.array([many.probability[many.patient == p].min() for p in positive])
+    assert positive.size == 80
     assert (lowest >= found.final.config.classifier_threshold).all()  # 80 allow no miss
 
 

@@ -170,7 +170,7 @@ class _Pointing(nn.Module):
 
 
 def test_the_classifier_learns_where_to_look_if_the_recipe_asks(cache: Cache) -> None:
-    """The lesion lies in the first of four cells, said at 1/2: ln 2 more, times the weight."""
+    """The lesion lies in the first of four cells, predicted at 1/2: ln 2 more, times the weight."""
     recipe = ClassifierRecipe(cache=cache.folder, size=64, augment=_STILL)
     losses = []
     for weight in (0.0, 0.5):
@@ -249,7 +249,7 @@ def test_the_classifiers_figures_by_hand(cache: Cache, tmp_path: Path) -> None:
 
 
 def test_the_segmenters_figures_by_hand(cache: Cache, tmp_path: Path) -> None:
-    """Both lesions found to the pixel, nothing said on the healthy film."""
+    """Both lesions found to the pixel, nothing predicted on the healthy film."""
     task = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64))
     figures = task.validate(_Bright(), torch.device("cpu"))
     assert figures["score"] == figures["lesion_dice"] == 1.0
@@ -318,7 +318,7 @@ def test_a_missed_lesion_counts_nothing(cache: Cache) -> None:
 
 
 def test_the_threshold_of_a_pixel_is_a_probability(cache: Cache) -> None:
-    """Half a lesion said: Dice 2 * 64 / (64 + 128) on both positives."""
+    """Half a lesion predicted: Dice 2 * 64 / (64 + 128) on both positives."""
     task = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64))
 
     class Half(_Bright):

@@ -2,7 +2,7 @@
 
 Where the positives of a data set went through one more compression than its negatives, a network
 can learn the trace instead of the disease (so it is in the SIIM-ACR challenge, whose two stages
-have different histories). Here every film of one origin is given further histories and asked about
+have different histories). Here every film of one origin is given further histories , and predicted
 again: what changes can only come from the history.
 """
 

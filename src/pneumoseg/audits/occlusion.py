@@ -1,4 +1,4 @@
-"""Where the classifier looks: parts of a film are covered, and it is asked again.
+"""Where the classifier looks: parts of a film are covered, and it predicts again.
 
 The border and the text markers carry no disease; an answer that hangs on them is a shortcut (Zech
 et al. 2018). The true region should carry it: covering it must cost more than covering as much of

@@ -35,7 +35,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class AuditSettings(FilmSet):
-    """What every audit on labelled films is told."""
+    """What every audit on labelled films has in common."""
 
     out: Path = Path("outputs/audit")
     """Folder for the JSON file and the picture."""

@@ -133,7 +133,7 @@ class VolumeCascade:
 
         Args:
             volume: from :func:`pneumoseg.reading.volumes.open_volume`.
-            on_slices: told after each batch.
+            on_slices: called after each batch.
 
         Raises:
             InputError: ``wrong-modality``; ``no-lung`` where the spacing is known and no lung is

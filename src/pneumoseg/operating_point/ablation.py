@@ -50,10 +50,10 @@ ALWAYS = "always segment"
 TRIPLET = "always, triplet rule"
 SOFT = "soft gate"
 WAYS = {
-    CASCADE: Space(shares=(1.0,), top_rules=False),
-    ALWAYS: Space(shares=(NO_GATE,), top_rules=False),
+    CASCADE: Space(shares=(1.0,), triplet_rules=False),
+    ALWAYS: Space(shares=(NO_GATE,), triplet_rules=False),
     TRIPLET: Space(shares=(NO_GATE,)),
-    SOFT: Space(shares=(NO_GATE,), top_rules=False),
+    SOFT: Space(shares=(NO_GATE,), triplet_rules=False),
 }
 """What each way may choose besides the threshold of the pixels and the smallest lesion."""
 FALSE_OUTLINES = "false outlines"

@@ -23,7 +23,7 @@ from pneumoseg.operating_point.derived_bundle import derive_bundle
 from pneumoseg.operating_point.detectable_size import (
     SeenSizes,
     removed_by_size,
-    removed_by_top_rule,
+    removed_by_triplet_rule,
 )
 from pneumoseg.operating_point.joint_picture import draw_operating_point
 from pneumoseg.operating_point.joint_search import (
@@ -139,7 +139,7 @@ class AimReport:
         )
         if films["smallest_kept"]:
             sentences.append(
-                f"the top rule's area ({films['smallest_kept']} px) is more than the whole "
+                f"the triplet rule's area ({films['smallest_kept']} px) is more than the whole "
                 f"pneumothorax of {films['films']} of {films['of_films']} positive films"
             )
         return sentences
@@ -255,7 +255,7 @@ def _content(
                 "sizes": [asdict(size) for size in report.sizes],
                 "removed_by_min_pixels": asdict(removed_by_size(lesions, report.config.min_pixels)),
                 "removed_by_top_rule": asdict(
-                    removed_by_top_rule(lesions, report.config.top_min_pixels)
+                    removed_by_triplet_rule(lesions, report.config.top_min_pixels)
                 ),
                 "seen": found.outcome.seen[label].tolist(),
             }

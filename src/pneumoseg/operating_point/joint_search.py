@@ -90,7 +90,7 @@ class Space:
     """Which choices are tried: shares of the allowed misses, and whether the triplet rule is."""
 
     shares: tuple[float | None, ...] = (*SHARES_OF_MISSES, NO_GATE)
-    top_rules: bool = True
+    triplet_rules: bool = True
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,11 @@ def _choose(
 
 
 def _shape(tables: OutlineTables, space: Space) -> tuple[int, int, int]:
-    return len(tables.rules) if space.top_rules else 1, len(tables.bottoms), len(tables.min_pixels)
+    return (
+        len(tables.rules) if space.triplet_rules else 1,
+        len(tables.bottoms),
+        len(tables.min_pixels),
+    )
 
 
 @dataclass

@@ -1,13 +1,13 @@
 """CT: the calibration part's whole volumes choose probability, thresholds and smallest lesions.
 
 Stage one is calibrated as it is used, on logits smoothed over neighbouring slices
-(:mod:`pneumoseg.ct.gating`). Its threshold reaches the asked recall of slices in *every* source:
+(:mod:`pneumoseg.ct.gating`). Its threshold reaches the required recall of slices in *every* source:
 phantoms are easier than real lungs, and there are more of their slices.
 
 Stage two's threshold is searched on whole volumes and on single slices alike; the smallest lesion
 in mL on volumes, the smallest in pixels on single slices, which stand for pictures without spacing.
 What is maximised is the mean Dice of those with pneumothorax, a miss counting 0, as for films:
-stage one has spoken of the others. Then the smallest lesion grows as long as that costs next to
+stage one has judged the others. Then the smallest lesion grows as long as that costs next to
 nothing, so that fewer outlines are false.
 """
 
@@ -116,7 +116,7 @@ def threshold_for_every_source(
     sources: NDArray[np.str_],
     recall: float,
 ) -> float:
-    """The largest threshold whose recall is at least the asked one in each source with positives.
+    """The largest threshold whose recall is the required one or more in each source with positives.
 
     Args:
         probability: (n,) calibrated, in [0, 1].

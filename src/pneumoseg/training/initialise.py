@@ -1,6 +1,6 @@
 """Where a network's first weights come from: ``--init scratch | imagenet | lite2 | PATH | BUNDLE``.
 
-Never a silent fall back: what was asked for is loaded completely, or an error names the other
+Never a silent fall back: what was requested is loaded completely, or an error names the other
 choices.
 """
 

@@ -98,7 +98,7 @@ def film_dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
     Over the batch a large lesion outweighs a small one by its area; here each film counts the same,
     as it does in the lesion Dice that chooses the epoch. Films without a lesion have no say: what
-    is said on them is the affair of the cross-entropy and of :func:`batch_dice_loss`.
+    is predicted on them is the affair of the cross-entropy and of :func:`batch_dice_loss`.
 
     Args:
         logits: float (B, 1, S, S).

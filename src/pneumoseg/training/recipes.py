@@ -98,7 +98,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class ClassifierRecipe(Recipe):
-    """Stage one: focal loss, balanced batches, best epoch by F2 unless told otherwise."""
+    """Stage one: focal loss, balanced batches, best epoch by F2 unless set otherwise."""
 
     out: Path = Path("runs/classifier")
     """The run folder to write; an unfinished run in it is resumed."""
@@ -115,7 +115,7 @@ class ClassifierRecipe(Recipe):
     relu6_until: float = 0.0
     """Share of the training over which ReLU6 slides to SiLU (0.5 with init lite2), 0 for SiLU."""
     keep_by: Literal["f2", "auroc"] = "f2"
-    """Which figure of the calibration part keeps an epoch; F2 hardly moves where many are ill."""
+    """Which figure of the calibration part keeps an epoch; F2 hardly moves with many positives."""
     target_recall: float = TARGET_RECALL
     """Recall at which the validation's specificity is reported."""
     drop_path_rate: float = 0.2

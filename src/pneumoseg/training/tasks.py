@@ -73,7 +73,7 @@ class Films(Dataset[tuple[torch.Tensor, ...]]):
 def sampling_weights(
     cache: Cache, rows: NDArray[np.int64], positive_share: float, recipe: Recipe
 ) -> NDArray[np.float64]:
-    """Weigh films for a ``WeightedRandomSampler``: positives as asked, sources as the recipe says.
+    """Weigh films for a ``WeightedRandomSampler``: positives by their share, sources by the recipe.
 
     Returns:
         float64 (n,), summing to 1.
