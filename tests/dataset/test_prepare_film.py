@@ -120,7 +120,7 @@ def test_csvs_are_read_strictly(tmp_path: Path) -> None:
         ({"masks": Path("m"), "mask_grid": 0}, "mask_grid must be 1 or more"),
         ({"masks": Path("m"), "evaluate_on": "test"}, "evaluate_on needs a table"),
         ({"masks": Path("m"), "negatives_below": 1.1}, "negatives_below must lie"),
-        ({"negatives": Path("n"), "positives_from": 0.9}, "a model's word may train"),
+        ({"negatives": Path("n"), "positives_from": 0.9}, "a label given by a model may train"),
         (
             {"negatives": Path("n"), "positives_from": 0.05, "parts": "train"},
             "positives_from must lie between negatives_below",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, Prepared, Record
+from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, PreparedRecord, Record
 from pneumoseg.dataset.prepare.rows import count, rows_with_parts, warn, write_failures
 from pneumoseg.dataset.splits import Fractions
 from pneumoseg.errors import DataError
@@ -26,7 +26,7 @@ class FakeSource:
     def files(self) -> list[Path]:
         return []
 
-    def prepare(self, path: Path) -> tuple[Prepared, ...]:
+    def prepare(self, path: Path) -> tuple[PreparedRecord, ...]:
         return ()
 
     def may_evaluate(self, record: Record) -> bool:

@@ -187,7 +187,7 @@ def test_a_run_killed_while_a_volume_was_noted_goes_on_behind_its_last_slice(
     read: list[str] = []
     original = module.prepare_volume
 
-    def killed(source: module.VolumeSource, path: Path) -> tuple[module.Prepared, ...]:
+    def killed(source: module.VolumeSource, path: Path) -> tuple[module.PreparedRecord, ...]:
         read.append(path.name)
         if path.name.startswith("c"):
             raise KeyboardInterrupt

@@ -13,7 +13,7 @@ from pneumoseg.operating_point.joint_search import (
     NO_GATE,
     Aim,
     Constraint,
-    Films,
+    ScoredFilms,
     Space,
     apply_choice,
     gate_threshold,
@@ -25,7 +25,7 @@ from pneumoseg.operating_point.outline_tables import OutlineTables
 MEASURED = Constraint(certified=False)
 
 
-def drawn_films(n: int = 120, seed: int = 0) -> Films:
+def drawn_films(n: int = 120, seed: int = 0) -> ScoredFilms:
     """Two films a patient, a third of them positive; small tables whose sums can be redone."""
     rng = np.random.default_rng(seed)
     patient = np.repeat(np.arange(n // 2), 2)
@@ -49,10 +49,10 @@ def drawn_films(n: int = 120, seed: int = 0) -> Films:
     )
     probability = 1 / (1 + np.exp(-(rng.normal(0, 1, n) + 2.5 * label - 1)))
     names = np.array([f"p{k}" for k in patient])
-    return Films(tables, probability, label, names, label & (truth_area < 2600))
+    return ScoredFilms(tables, probability, label, names, label & (truth_area < 2600))
 
 
-def brute_force(films: Films, fold: np.ndarray, aim: Aim) -> tuple[float, float]:
+def brute_force(films: ScoredFilms, fold: np.ndarray, aim: Aim) -> tuple[float, float]:
     """The best inner score of the aim, film by film: without a gate, so that nothing is fitted."""
     tables, scores = films.tables, []
     for r, b, s in itertools.product(range(3), range(2), range(2)):

@@ -32,7 +32,7 @@ from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe
 from pneumoseg.training.tasks import (
     UNKNOWN,
     ClassifierTask,
-    Films,
+    FilmDataset,
     SegmenterTask,
     sampling_weights,
 )
@@ -139,7 +139,7 @@ def test_positives_alone_may_be_asked_for(cache: Cache) -> None:
 
 def test_films_for_the_classifier(cache: Cache) -> None:
     """(20 / 255 - 0.5) / 0.5 for the second film, and its label."""
-    films = Films(cache, cache.part("train"), Recipe(size=64, augment=_STILL), masks=False)
+    films = FilmDataset(cache, cache.part("train"), Recipe(size=64, augment=_STILL), masks=False)
     assert len(films) == 5
     tensor, label = films[1]
     assert tensor.shape == (1, 64, 64) and tensor.dtype == torch.float32
@@ -149,7 +149,7 @@ def test_films_for_the_classifier(cache: Cache) -> None:
 
 def test_films_for_the_segmenter(cache: Cache) -> None:
     """The square of 128×64 grid pixels is 16×8 at size 64, on film and mask alike."""
-    films = Films(cache, cache.part("train"), Recipe(size=64, augment=_STILL), masks=True)
+    films = FilmDataset(cache, cache.part("train"), Recipe(size=64, augment=_STILL), masks=True)
     tensor, label, mask = films[0]
     assert label.tolist() == [1.0]
     assert mask.shape == (1, 64, 64) and mask.dtype == torch.float32
@@ -201,7 +201,7 @@ def test_augmentation_follows_torchs_seed(cache: Cache) -> None:
     """torch seeds the loader processes: numpy's randomness must hang on it, or all workers would
     draw the same noise.
     """
-    films = Films(cache, cache.part("train"), Recipe(size=64), masks=False)
+    films = FilmDataset(cache, cache.part("train"), Recipe(size=64), masks=False)
     torch.manual_seed(5)
     first, second = films[0][0], films[0][0]
     torch.manual_seed(5)
@@ -263,13 +263,13 @@ def test_a_positive_film_without_a_mask_trains_the_classifier_alone(tmp_path: Pa
     rows = tuple(replace(row, label_origin="silver") for row in cache.rows)
     write_table(rows, cache.folder / TABLE_FILE)
     taught, _ = ClassifierTask(ClassifierRecipe(cache=cache.folder, size=64)).training_set()
-    assert isinstance(taught, Films) and taught.rows.tolist() == cache.part("train").tolist()
+    assert isinstance(taught, FilmDataset) and taught.rows.tolist() == cache.part("train").tolist()
     with pytest.raises(DataError, match="no positive film"):
         SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64)).training_set()
     one = (replace(rows[0], label_origin="mask"), *rows[1:])
     write_table(one, cache.folder / TABLE_FILE)
     masked, _ = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64)).training_set()
-    assert isinstance(masked, Films)
+    assert isinstance(masked, FilmDataset)
     assert [cache.labels[row] for row in masked.rows].count(1) == 1
 
 
@@ -285,7 +285,7 @@ def test_a_teacher_predicts_masks_that_are_missing(tmp_path: Path) -> None:
     )
     task = SegmenterTask(recipe)
     films, _ = task.training_set()
-    assert isinstance(films, Films) and films.rows.tolist() == cache.part("train").tolist()
+    assert isinstance(films, FilmDataset) and films.rows.tolist() == cache.part("train").tolist()
     unknown, drawn = films[0][2], films[3][2]
     assert (unknown == UNKNOWN).all() and set(drawn.unique().tolist()) == {0.0, 1.0}
 
@@ -393,7 +393,7 @@ def test_film_dice_is_asked_for_without_a_teacher_too(cache: Cache) -> None:
 def test_films_without_masks_are_enlarged_about_their_lesion(cache: Cache) -> None:
     """A classifier's films too: the lesion of 16×8 pixels becomes one of 32×16, label alike."""
     zoomed = replace(_STILL, lesion_zoom_share=1.0, lesion_zoom=(2.0, 2.0))
-    films = Films(cache, cache.part("train"), Recipe(size=64, augment=zoomed), masks=False)
+    films = FilmDataset(cache, cache.part("train"), Recipe(size=64, augment=zoomed), masks=False)
     torch.manual_seed(0)
     item = films[0]
     assert len(item) == 2 and item[1].tolist() == [1.0]
@@ -406,6 +406,6 @@ def test_a_film_without_a_mask_is_shown_whole(tmp_path: Path) -> None:
     write_table(rows, cache.folder / TABLE_FILE)
     cache = Cache.open(cache.folder)
     zoomed = replace(_STILL, lesion_zoom_share=1.0, lesion_zoom=(2.0, 2.0))
-    films = Films(cache, cache.part("train"), Recipe(size=64, augment=zoomed), masks=True)
+    films = FilmDataset(cache, cache.part("train"), Recipe(size=64, augment=zoomed), masks=True)
     film, _, mask = films[0]
     assert (film > 0.9).sum() == 16 * 8 and (mask == UNKNOWN).all()

@@ -209,7 +209,7 @@ class _VolumeRun:
         """Read, detect, segment."""
         size, slices = self.owner.batch_slices, self.volume.shape[0]
         prepared = (self._prepare(index, hu) for index, hu in enumerate(self.volume.slices()))
-        with closing(read_ahead(prepared, 2 * size)) as arriving:
+        with closing(prefetch(prepared, 2 * size)) as arriving:
             while batch := list(islice(arriving, size)):
                 detections = self.owner.cascade.detect(batch)
                 for grid, detection in zip(batch, detections, strict=True):
@@ -275,7 +275,7 @@ class _VolumeRun:
         )
 
 
-def read_ahead(items: Iterable[_Item], ahead: int) -> Generator[_Item, None, None]:
+def prefetch(items: Iterable[_Item], ahead: int) -> Generator[_Item, None, None]:
     """Take items in another thread, in order, at most ``ahead`` of them before they are asked for.
 
     Close it to stop the thread early; what an item raises comes where the item would.

@@ -34,7 +34,7 @@ def _quantity(
     return Quantity(name, over, statistic, reason, group=group)
 
 
-def measure(
+def measure_figures(
     quantities: Sequence[Quantity], cases: Cases, draws: Resampler
 ) -> list[tuple[str, Estimate]]:
     """Estimate quantities: (group, estimate), in their order."""

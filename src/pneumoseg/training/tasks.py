@@ -35,7 +35,7 @@ from pneumoseg.training.validation import (
 )
 
 
-class Films(Dataset[tuple[torch.Tensor, ...]]):
+class FilmDataset(Dataset[tuple[torch.Tensor, ...]]):
     """Augmented films of the cache with what is to be learnt from them.
 
     Items are float32 (1, size, size), the label, float32 (1,), and with ``masks`` the mask at the
@@ -141,7 +141,7 @@ class ClassifierTask:
         rows = _rows(self.cache, "train")
         weights = sampling_weights(self.cache, rows, self.recipe.positive_share, self.recipe)
         masks = self.recipe.evidence_weight > 0
-        return Films(self.cache, rows, self.recipe, masks=masks), torch.from_numpy(weights)
+        return FilmDataset(self.cache, rows, self.recipe, masks=masks), torch.from_numpy(weights)
 
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         """Focal loss, and where the recipe asks for it how far the evidence is from the lesion."""
@@ -256,7 +256,7 @@ class SegmenterTask:
         if self.teacher is None or not self.teacher.segments:
             rows = rows[self.cache.has_mask[rows]]
         weights = sampling_weights(self.cache, rows, self.recipe.lesion_share, self.recipe)
-        return Films(self.cache, rows, self.recipe, masks=True), torch.from_numpy(weights)
+        return FilmDataset(self.cache, rows, self.recipe, masks=True), torch.from_numpy(weights)
 
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         """BCE plus Dice over the whole batch, and what is left of the teacher's feature loss."""

@@ -6,7 +6,7 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Protocol
 
-from pneumoseg.dataset.prepare.journal import Prepared, Record
+from pneumoseg.dataset.prepare.journal import PreparedRecord, Record
 from pneumoseg.errors import UsageError
 from pneumoseg.reading import walk
 
@@ -29,7 +29,7 @@ class LabelledSource(Protocol):
     def files(self) -> list[Path]:
         """Files to prepare, in a fixed order."""
 
-    def prepare(self, path: Path) -> tuple[Prepared, ...]:
+    def prepare(self, path: Path) -> tuple[PreparedRecord, ...]:
         """Read, label and letterbox one file; never raises for what is wrong with the file."""
 
     def may_evaluate(self, record: Record) -> bool:

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, Prepared, Record
+from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, PreparedRecord, Record
 from pneumoseg.dataset.prepare.source import files_below
 from pneumoseg.dataset.prepare.tables import cells_by_id, present_columns
 from pneumoseg.errors import DataError, InputError, UsageError, at_least
@@ -110,7 +110,7 @@ class VolumeSource:
         only = self.settings.only
         return not only or self.facts.get(volume_id_of(path), {}).get(SOURCE) == only
 
-    def prepare(self, path: Path) -> tuple[Prepared, ...]:
+    def prepare(self, path: Path) -> tuple[PreparedRecord, ...]:
         """One volume, a record for each slice that is taken."""
         return prepare_volume(self, path)
 
@@ -186,7 +186,7 @@ def _found(path: Path) -> VolumeInput:
     return found
 
 
-def prepare_volume(source: VolumeSource, path: Path) -> tuple[Prepared, ...]:
+def prepare_volume(source: VolumeSource, path: Path) -> tuple[PreparedRecord, ...]:
     """Read, label and letterbox the chosen slices; never raises for what is wrong with the file."""
     settings = source.settings
     file = path.relative_to(settings.images).as_posix()
@@ -197,7 +197,7 @@ def prepare_volume(source: VolumeSource, path: Path) -> tuple[Prepared, ...]:
     except InputError as error:
         outcome = LEFT_OUT if error.code == NO_MASK else FAILED
         return (
-            Prepared(
+            PreparedRecord(
                 Record(settings.name, file, outcome, error.code, str(error), volume_id=volume_id)
             ),
         )
@@ -205,7 +205,7 @@ def prepare_volume(source: VolumeSource, path: Path) -> tuple[Prepared, ...]:
 
 def _rows(
     source: VolumeSource, file: str, volume: Volume, mask: NDArray[np.bool_]
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedRecord]:
     volume_id = volume.source.image_id
     facts = source.facts.get(volume_id, {})
     placement = Placement.letterbox(*volume.shape[1:])
@@ -232,7 +232,7 @@ def _rows(
             neighbour_mask_px=int(beside[index]),
             of_file=len(chosen),
         )
-        yield Prepared(record, grid, mask_to_grid(mask[index]))
+        yield PreparedRecord(record, grid, mask_to_grid(mask[index]))
 
 
 def mask_areas(mask: NDArray[np.bool_], pixels_per_grid_pixel: float) -> NDArray[np.int64]:
