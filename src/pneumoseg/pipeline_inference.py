@@ -209,7 +209,7 @@ class Cascade:
     def batches_at_once(self) -> int:
         """How many batches keep the networks busy.
 
-        Two where films are dealt out to streams: at the end of one batch the streams that are done
+        Two where films are shared out to streams: at the end of one batch the streams that are done
         go on with the next.
         """
         return 2 if max(self.classifier.streams, self.segmenter.streams) > 1 else 1

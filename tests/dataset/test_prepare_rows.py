@@ -115,7 +115,7 @@ def test_counts_by_source_and_part() -> None:
     assert found["parts"]["test"] == {"images": 0, "positives": 0, "patients": 0}
 
 
-def test_a_part_without_a_positive_is_warned_of_where_patients_are_dealt(
+def test_a_part_without_a_positive_is_warned_of_where_patients_are_split(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     for parts, warned in (("train", 2), ("split", 4)):

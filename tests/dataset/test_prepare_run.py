@@ -232,7 +232,7 @@ def test_an_unknown_patient_is_a_patient_of_its_own(tmp_path: Path) -> None:
     assert cache.patients.tolist() == ["a"]
 
 
-def test_a_finished_cache_is_opened_not_made_or_dealt_again(
+def test_a_finished_cache_is_opened_not_made_or_split_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = _two_origins(tmp_path)

@@ -113,13 +113,13 @@ def test_parts_follow_the_anatomy_and_the_held_out_source_is_tested(tmp_path: Pa
     sides = {who: parts - {"excluded"} for who, parts in part_of.items()}
     assert sides.pop("lidc") == {"test"}
     assert all(len(parts) == 1 for parts in sides.values())
-    dealt = [next(iter(parts)) for parts in sides.values()]
-    assert [dealt.count(part) for part in ("train", "calibration", "test")] == [4, 2, 2]
+    assigned = [next(iter(parts)) for parts in sides.values()]
+    assert [assigned.count(part) for part in ("train", "calibration", "test")] == [4, 2, 2]
     assert {row.source for row in cache.rows} == {"made", "real"}
 
 
 def test_every_source_has_its_share_of_every_part(tmp_path: Path) -> None:
-    """Dealt together, the few anatomies of one source could all train."""
+    """Split together, the few anatomies of one source could all train."""
     rows = [(f"{kind}{body}", f"{kind}{body}", kind) for kind in "xy" for body in range(4)]
     for name, _, _ in rows:
         write_pair(tmp_path, name, *chest(2, slice(0, 2)))

@@ -1,4 +1,4 @@
-"""``evaluate`` on a run of CT: slices against a CSV of masks, intervals by volume."""
+"""``evaluate`` on a CT run: slices against a CSV of masks, intervals by volume."""
 
 from __future__ import annotations
 

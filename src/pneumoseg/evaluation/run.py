@@ -49,7 +49,7 @@ class EvaluateSettings:
     """SIIM CSV of the true masks (columns ImageId and EncodedPixels)."""
     table: Path | None = None
     """CSV with image_id, patient_id: intervals by patient; the report splits by view, age, sex.
-    Without it slices of CT are taken by volume."""
+    Without it CT slices are taken by volume."""
     mask_grid: int | None = None
     """Side of the square grid the true masks were drawn on, where it is not the images' own."""
     report: bool = False
