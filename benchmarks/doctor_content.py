@@ -4,7 +4,7 @@
 
 FOLDER holds `images/`, `manifest.csv` with image_id and patient_id, and `unlabelled/images/` with
 films whose patients are not known, which are judged as they are. Every film is judged as it
-is (what is said then is a false alarm, but for the films that really are turned), and again after
+is (what is found then is a false alarm, but for the films that really are turned), and again after
 each turn and inversion. Every fourth film is compared with copies of itself that were compressed,
 scaled or changed in brightness; all films are compared with those of other patients.
 """
@@ -81,7 +81,7 @@ def placed(small: Picture, number: int) -> Picture:
     return np.ascontiguousarray(1 - small if number == INVERTED else np.rot90(small, number))
 
 
-def said(small: Picture) -> int:
+def found_position(small: Picture) -> int:
     """What the rule says of a film."""
     top, bottom, left, right = field_of(small)
     return position(position_scores(small[top:bottom, left:right]))
@@ -94,7 +94,7 @@ def measure(folder: Path) -> dict[str, object]:
     patients: list[str] = []
     signatures: list[Picture] = []
     likeness: dict[str, list[float]] = {name: [] for name in COPIES}
-    answers = np.zeros((len(POSITIONS), len(POSITIONS)), dtype=np.int64)  # (true, said)
+    answers = np.zeros((len(POSITIONS), len(POSITIONS)), dtype=np.int64)  # (true, found)
     flagged = []
     for number, path in enumerate(walk([folder / "images"])):
         film = read(path)
@@ -102,7 +102,7 @@ def measure(folder: Path) -> dict[str, object]:
         signatures.append(signature(film.pixels))
         small = reduced(film.pixels)
         for true in range(len(POSITIONS)):
-            answer = said(placed(small, true))
+            answer = found_position(placed(small, true))
             answers[true, answer] += 1
             if true == 0 and answer:
                 flagged.append(f"{film.source.image_id}: {POSITIONS[answer]}")
@@ -110,7 +110,9 @@ def measure(folder: Path) -> dict[str, object]:
             for name, change in COPIES.items():
                 likeness[name].append(float(signature(change(film.pixels)) @ signatures[-1]))
     others = list(walk([folder / "unlabelled" / "images"]))
-    also = [f"{path.stem}: {POSITIONS[k]}" for path in others if (k := said(coarse(path)))]
+    also = [
+        f"{path.stem}: {POSITIONS[k]}" for path in others if (k := found_position(coarse(path)))
+    ]
     return {
         "films": len(patients),
         "patients": len(set(patients)),

@@ -128,13 +128,13 @@ def compare(
 ) -> dict[str, Any]:
     """Figures of both cascades and of their difference."""
     labels, patients = cache.labels[rows] == 1, cache.patients[rows]
-    said = {name: answers(cascade, cache, rows) for name, cascade in cascades.items()}
+    predicted = {name: answers(cascade, cache, rows) for name, cascade in cascades.items()}
 
     def auroc(name: str, at: NDArray[np.int64]) -> float | None:
-        return metrics.auroc(said[name]["probability"][at], labels[at])
+        return metrics.auroc(predicted[name]["probability"][at], labels[at])
 
     def dice(name: str, at: NDArray[np.int64]) -> float | None:
-        return metrics.lesion_dice(said[name]["dice"][at], labels[at])
+        return metrics.lesion_dice(predicted[name]["dice"][at], labels[at])
 
     figures: dict[str, Any] = {}
     for what, of in (("auroc", auroc), ("lesion_dice", dice)):
@@ -147,7 +147,7 @@ def compare(
             name: figure(lambda at, of=of, name=name: of(name, at), patients) for name in cascades
         }
         figures[what]["difference"] = figure(lost, patients)
-    both = [said[name]["suspected"] for name in cascades]
+    both = [predicted[name]["suspected"] for name in cascades]
     return {
         "films": int(rows.size),
         "positive": int(labels.sum()),

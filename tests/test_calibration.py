@@ -127,7 +127,7 @@ def test_a_step_shaped_truth_chooses_isotonic_and_a_smooth_one_temperature() -> 
 
 
 def test_few_patients_choose_temperature() -> None:
-    """Fails if folds were dealt by image: 40 images of 4 patients are too few for five folds."""
+    """Fails if folds were split by image: 40 images of 4 patients are too few for five folds."""
     logits, labels = _sample(40, 1.0, 0.0)
     chosen, losses = calibration.choose_calibration(
         logits, labels, np.arange(40) % 4, np.random.default_rng(0)

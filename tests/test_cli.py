@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from pneumoseg import __version__
-from pneumoseg.cli import COMMANDS, main
+from pneumoseg.cli import COMMANDS, GROUPS, main
 from pneumoseg.errors import UsageError
 from tiny_bundle import write_tiny_bundle
 
@@ -136,6 +136,38 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     for name, command in COMMANDS.items():
         assert f"  {name} " in text and command.summary in text
     assert "0 done, 1 some inputs" in text and "not a medical device" in text
+
+
+def test_each_command_is_in_one_group_of_the_help() -> None:
+    """A command was added and the help does not show it."""
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (("evaluate", "--predictions", "p", "--masks", "m", "--report"), "--films", "f"),
+        (("evaluate", "--predictions", "p", "--masks", "m", "--report"), "--images", "f"),
+        (("bench",), "--films", "3"),
+        (("bench",), "--count", "3"),
+    ],
+)
+def test_a_flag_and_its_second_name_are_one(
+    words: tuple[str, ...], field: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--images`` is a folder and ``--count`` a number everywhere; the old names stay."""
+    taken: list[str] = []
+    for where in ("evaluation.evaluate", "installation.bench"):
+        run_it = lambda settings: taken.append(str(settings.films)) or 0  # noqa: E731
+        monkeypatch.setattr(f"pneumoseg.commands.{where}", run_it)
+    assert run(*words, field, value) == run(*words, f"{field}={value}") == 0
+    assert taken == [value, value]
+
+
+def test_a_second_name_is_of_its_command_alone(tmp_path: Path) -> None:
+    """``bench --images`` is a folder to measure on, not the number of films."""
+    assert run("bench", "--images", tmp_path / "none", "--out", tmp_path / "out") == 2
 
 
 @pytest.mark.parametrize("name", COMMANDS)

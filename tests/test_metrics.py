@@ -46,9 +46,9 @@ def test_scores_that_are_not_numbers_or_do_not_match_are_refused() -> None:
 
 def test_confusion_by_hand() -> None:
     """Fails if a cell were swapped: 2 found, 1 alarm, 2 missed, 5 left alone."""
-    said = [True, True, True] + [False] * 7
+    predicted = [True, True, True] + [False] * 7
     true = [True, True, False, True, True] + [False] * 5
-    matrix = metrics.confusion(said, true)
+    matrix = metrics.confusion(predicted, true)
     assert matrix == ConfusionMatrix(2, 1, 2, 5)
     assert matrix.recall == 0.5
     assert matrix.specificity == pytest.approx(5 / 6)
@@ -56,8 +56,8 @@ def test_confusion_by_hand() -> None:
     assert matrix.npv == pytest.approx(5 / 7)
     assert matrix.accuracy == 0.7
     # (1 + 4) * 2 / (5 * 2 + 4 * 2 + 1)
-    assert metrics.f2(said, true) == pytest.approx(10 / 19)
-    assert metrics.f2(said, true) == pytest.approx(peer.fbeta_score(true, said, beta=2))
+    assert metrics.f2(predicted, true) == pytest.approx(10 / 19)
+    assert metrics.f2(predicted, true) == pytest.approx(peer.fbeta_score(true, predicted, beta=2))
     assert matrix.as_dict()["f2"] == pytest.approx(10 / 19)
 
 

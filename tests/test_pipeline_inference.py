@@ -101,7 +101,7 @@ def test_min_pixels_counts_grid_pixels(bundle: Bundle) -> None:
     assert dropped.mask is not None
 
 
-def test_the_top_rule_counts_grid_pixels_too(bundle: Bundle) -> None:
+def test_the_triplet_rule_counts_grid_pixels_too(bundle: Bundle) -> None:
     """The same square: about 900 grid pixels reach 0.9."""
     image = with_square(film((1024, 1024)), (slice(200, 260), slice(100, 160)))
     options = {"classifier_threshold": 0.0, "threads": 1, "top_threshold": 0.9}
@@ -148,7 +148,7 @@ def test_the_probability_is_calibrated_before_it_is_judged(tmp_path: Path) -> No
 
 
 def test_a_batch_gives_what_single_films_give_in_order(cascade: Cascade) -> None:
-    """Mixed sizes, ill and well: nothing may slip by one between the stages."""
+    """Mixed sizes, positive and negative: nothing may slip by one between the stages."""
     images = [
         with_square(film(name="a")),
         film((300, 400), name="b"),

@@ -160,7 +160,7 @@ def test_other_arrays_are_refused(probabilities):
         find(probabilities)
 
 
-def test_top_rule_empties_a_doubtful_map() -> None:
+def test_triplet_rule_empties_a_doubtful_map() -> None:
     """The mask is drawn at the lower threshold, but only where enough pixels reach the higher."""
     probabilities = np.full((4, 6), 0.3, dtype=np.float32)
     probabilities[1, 1:4] = 0.8

@@ -37,6 +37,8 @@ class Command:
     """Whether required settings are given without a flag."""
     without_file: str = ""
     """``module:class`` of what is read from flags alone, where the settings are too many for it."""
+    aliases: tuple[tuple[str, str], ...] = ()
+    """Second names of flags, each with the first: the same word means the same in most commands."""
 
 
 COMMANDS = {
@@ -61,6 +63,7 @@ COMMANDS = {
         "pneumoseg.evaluation.run:EvaluateSettings",
         "pneumoseg.commands.evaluation:evaluate",
         "compare a run with the true masks",
+        aliases=(("--images", "--films"),),
     ),
     "certify": Command(
         "pneumoseg.operating_point.certify:CertifySettings",
@@ -128,6 +131,7 @@ COMMANDS = {
         "pneumoseg.installation.bench.settings:BenchSettings",
         "pneumoseg.commands.installation:bench",
         "what both stages cost here, and when the cascade pays",
+        aliases=(("--count", "--films"),),
     ),
     "phantom": Command(
         "pneumoseg.phantom:PhantomSettings",
@@ -161,7 +165,24 @@ COMMANDS = {
         "turn two trained networks into a bundle",
     ),
 }
-"""Every command, in the order of the help."""
+"""Every command."""
+
+GROUPS = {
+    "use": ("demo", "predict", "page"),
+    "train": ("prepare", "train classifier", "train segmenter", "calibrate"),
+    "measure": ("evaluate", "operating-point", "ablate", "bench"),
+    "trust": (
+        "certify",
+        "audit tube",
+        "audit occlusion",
+        "audit history",
+        "audit labels",
+        "recalibrate",
+        "retarget",
+    ),
+    "tools": ("doctor", "validate", "check", "phantom", "simulate"),
+}
+"""What the commands are for, in the order of the help."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -203,6 +224,7 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     import tyro
 
     path, words = _take_settings(words)
+    words = _first_names(words, command)
     settings_class = _find((path is None and command.without_file) or command.settings)
     overwrite, words = _take_switch(words, "--overwrite", settings_class)
     default = tyro.MISSING_NONPROP
@@ -250,6 +272,13 @@ def _take_settings(words: list[str]) -> tuple[Path | None, list[str]]:
     return None, words
 
 
+def _first_names(words: list[str], command: Command) -> list[str]:
+    """Put a flag's first name in place of its second, alone or before ``=``."""
+    first = dict(command.aliases)
+    parts = (word.partition("=") for word in words)
+    return [first.get(flag, flag) + equals + value for flag, equals, value in parts]
+
+
 def _take_switch(words: list[str], flag: str, settings_class: type) -> tuple[bool, list[str]]:
     """Take a switch out of the words where the settings do not have it as a field of their own."""
     if flag not in words or flag.strip("-") in getattr(settings_class, "__dataclass_fields__", {}):
@@ -258,19 +287,23 @@ def _take_switch(words: list[str], flag: str, settings_class: type) -> tuple[boo
 
 
 def _description(name: str, command: Command) -> str:
+    aliases = "".join(f"{second} is {first}. " for second, first in command.aliases)
     return (
-        f"{command.summary[0].upper()}{command.summary[1:].rstrip('?')}. "
+        f"{command.summary[0].upper()}{command.summary[1:].rstrip('?')}. {aliases}"
         f"Every option can also stand in a TOML file: pneumoseg {name} {SETTINGS_FLAG} FILE.toml"
     )
 
 
 def _help() -> str:
     width = max(map(len, COMMANDS)) + 2
-    lines = [f"  {name:{width}}{command.summary}" for name, command in COMMANDS.items()]
+    lines = []
+    for group, names in GROUPS.items():
+        lines += ["", group]
+        lines += [f"  {name:{width}}{COMMANDS[name].summary}" for name in names]
     return (
         "usage: pneumoseg COMMAND [options]      pneumoseg COMMAND --help\n\n"
         "Finds pneumothorax in chest X-rays and chest CT. Research software, "
-        "not a medical device.\n\n" + "\n".join(lines) + "\n\n"
+        "not a medical device.\n" + "\n".join(lines) + "\n\n"
         "exit codes: 0 done, 1 some inputs could not be used (failures.csv), 2 the call was wrong\n"
     )
 

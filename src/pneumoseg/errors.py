@@ -51,7 +51,7 @@ class DataError(UsageError):
 
 
 class RuntimeUnavailableError(UsageError):
-    """The asked-for runtime, device or weight source is not available here."""
+    """The requested runtime, device or weight source is not available here."""
 
     code = "unavailable"
 

@@ -5,16 +5,16 @@
                                              └ no ─► no mask: stage two is not run
 
 Stage one asks of every film: is there a pneumothorax? It looks at the whole film, is quick, and is
-set to miss almost none, so it suspects more films than are ill. Stage two looks only at those and
-answers: where? Most films of a normal day never reach it, which saves most of the work and, as no
-mask is drawn on them, most false outlines.
+set to miss almost none, so it suspects more films than are positive. Stage two looks only at those
+and answers: where? Most films of a normal day never reach it, which saves most of the work and, as
+no mask is drawn on them, most false outlines.
 
 One film takes this road (each step is one line of the code below):
 
     pixels (rows, cols) ── letterbox ──► grid (512, 512) ── resize, normalise ──► tensor (1, S, S)
     tensor ── classifier ──► logit ── calibration ──► probability ── threshold ──► suspected?
     tensor ── segmenter ──► logits (S, S) ── sigmoid ──► probabilities ── bilinear ──► (rows, cols)
-    probabilities ── threshold, top rule ──► mask ── components, smallest dropped ──► lesions
+    probabilities ── threshold, triplet rule ──► mask ── components, smallest dropped ──► lesions
 
 :meth:`Cascade.predict_batch` takes it for a few films, :mod:`pneumoseg.prediction.stages` for many:
 the same steps, each as soon as it has a batch.
@@ -88,7 +88,7 @@ class Cascade:
 
     Attributes:
         bundle: where the networks and their card come from.
-        config: the operating point: the card's, but for what the caller asked for.
+        config: the operating point: the card's, but for what the caller overrides.
         classifier: stage one, (B, 1, S, S) to (B, 1) logits.
         segmenter: stage two, (B, 1, S, S) to (B, 1, S, S) logits.
     """
@@ -209,7 +209,7 @@ class Cascade:
     def batches_at_once(self) -> int:
         """How many batches keep the networks busy.
 
-        Two where films are dealt out to streams: at the end of one batch the streams that are done
+        Two where films are shared out to streams: at the end of one batch the streams that are done
         go on with the next.
         """
         return 2 if max(self.classifier.streams, self.segmenter.streams) > 1 else 1
@@ -253,7 +253,7 @@ class Cascade:
         seconds: float = 0.0,
         keep_map: bool = False,
     ) -> Finding:
-        """From what both stages said to the finding: the map to mask and lesions on the film.
+        """From what both stages predicted to the finding: the map to mask and lesions on the film.
 
         Args:
             film: from :meth:`prepare`.

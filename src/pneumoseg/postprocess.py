@@ -1,6 +1,6 @@
 """From a probability map on the film's own pixels to a mask and its lesions.
 
-The map is thresholded (and emptied where the top rule doubts it), split into 8-connected
+The map is thresholded (and emptied where the triplet rule doubts it), split into 8-connected
 components, and components too small to be a pneumothorax are dropped. Nothing here knows a network;
 the map comes from :func:`pneumoseg.preprocess.to_source_grid`.
 """
@@ -37,7 +37,7 @@ def find_lesions(
         spacing_mm: (row, column) spacing of the film, or None where it is unknown.
         patient_orientation: DICOM Patient Orientation (0020,0020) of the film, or None; see
             :func:`patient_side`.
-        top_threshold: see :func:`passes_top_rule`.
+        top_threshold: see :func:`passes_triplet_rule`.
         top_min_area_px: likewise, in source pixels.
 
     Returns:
@@ -55,7 +55,7 @@ def find_lesions(
     united = np.zeros(probabilities.shape, dtype=np.bool_)
     lesions: list[Lesion] = []
     above = (probabilities >= threshold).view(np.uint8)
-    if not passes_top_rule(probabilities, top_threshold, top_min_area_px):
+    if not passes_triplet_rule(probabilities, top_threshold, top_min_area_px):
         above[:] = 0
     left, top, width, height = cv2.boundingRect(above)
     if width and height:
@@ -78,12 +78,12 @@ def find_lesions(
     return Mask(united, spacing_mm), tuple(lesions)
 
 
-def passes_top_rule(
+def passes_triplet_rule(
     probabilities: NDArray[np.float32], top_threshold: float, top_min_area_px: float
 ) -> bool:
     """Whether a film's map is convinced enough for the film to keep its mask.
 
-    The triplet rule of the winner of the SIIM-ACR challenge (2019): a high threshold and an area
+    The triplet rule (SIIM-ACR winner, 2019): a high threshold and an area
     decide whether there is a mask at all, a lower threshold draws it.
 
     Args:

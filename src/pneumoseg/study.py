@@ -157,7 +157,7 @@ class Image:
 
 
 class Volume(Protocol):
-    """A CT volume whose slices are read when they are asked for, so that memory stays bounded."""
+    """A CT volume whose slices are read when they are needed, so that memory stays bounded."""
 
     @property
     def source(self) -> Source:
@@ -189,7 +189,7 @@ class Volume(Protocol):
 
 @dataclass(frozen=True)
 class Detection:
-    """What stage one said: raw logit, calibrated probability in [0, 1], and its threshold."""
+    """What stage one predicted: raw logit, calibrated probability in [0, 1], and its threshold."""
 
     logit: float
     probability: float

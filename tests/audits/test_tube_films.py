@@ -24,12 +24,12 @@ def image(level: float = 0.5, size: int = 256) -> Image:
 
 
 def test_phantoms_differ_in_the_tube_alone() -> None:
-    healthy, ill = phantom_films(1, 30003, 128)
-    assert (healthy.label, ill.label) == (False, True)
-    assert healthy.patient_id == ill.patient_id
-    assert ill.truth.any()
+    healthy, positive = phantom_films(1, 30003, 128)
+    assert (healthy.label, positive.label) == (False, True)
+    assert healthy.patient_id == positive.patient_id
+    assert positive.truth.any()
     assert not healthy.truth.any()
-    for film in (healthy, ill):
+    for film in (healthy, positive):
         bare = to_grid(film.image)[0].astype(int)
         change = phantom_with_tube(film)[WITH_TUBE].astype(int) - bare
         assert change.max() >= 4, "the tube must be on the film"

@@ -1,4 +1,4 @@
-"""Which slices are suspected: neighbours heard, short runs dropped, outlines not cut."""
+"""Which slices are suspected: logits smoothed, short runs dropped, outlines not cut."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def test_a_slice_is_averaged_with_its_near_neighbours() -> None:
     gate = SliceGate.of(4, (5.0, 1.0, 1.0))
     assert gate.window == 1
     # (1+4)/2, (1+4+1)/3, (4+1+7)/3, (1+7)/2
-    assert gate.agreed(np.array([1.0, 4.0, 1.0, 7.0])).tolist() == [2.5, 2.0, 4.0, 4.0]
+    assert gate.smoothed(np.array([1.0, 4.0, 1.0, 7.0])).tolist() == [2.5, 2.0, 4.0, 4.0]
 
 
 def test_slices_farther_apart_than_5_mm_do_not_vote_together() -> None:
     gate = SliceGate.of(3, (6.0, 1.0, 1.0))
-    assert gate.agreed(np.array([1.0, 4.0, 1.0])).tolist() == [1.0, 4.0, 1.0]
+    assert gate.smoothed(np.array([1.0, 4.0, 1.0])).tolist() == [1.0, 4.0, 1.0]
 
 
 def test_a_missing_slice_parts_neighbours() -> None:
@@ -39,14 +39,14 @@ def test_runs_shorter_than_the_window_are_levelled_down() -> None:
     """Neighbours switched off, so that the opening is seen alone: three in a row must agree."""
     gate = SliceGate(np.zeros(9, np.bool_), 3)
     logits = np.array([0.0, 5, 5, 0, 0, 3, 4, 5, 0, 9])
-    assert gate.agreed(logits).tolist() == [0, 0, 0, 0, 0, 3, 3, 3, 0, 0]
+    assert gate.smoothed(logits).tolist() == [0, 0, 0, 0, 0, 3, 3, 3, 0, 0]
 
 
 def test_a_volume_thinner_than_the_window_and_a_picture_stand_for_themselves() -> None:
     assert SliceGate.of(2, (1.0, 1.0, 1.0)).window == 2
     gate = SliceGate.of(3, None)
-    assert gate.agreed(np.array([1.0, 4.0, 2.0])).tolist() == [1.0, 4.0, 2.0]
-    assert SliceGate.of(1, (1.0, 1.0, 1.0)).agreed(np.array([3.0])).tolist() == [3.0]
+    assert gate.smoothed(np.array([1.0, 4.0, 2.0])).tolist() == [1.0, 4.0, 2.0]
+    assert SliceGate.of(1, (1.0, 1.0, 1.0)).smoothed(np.array([3.0])).tolist() == [3.0]
 
 
 @pytest.mark.parametrize("spacing", [1.0, 2.5, 8.0])
@@ -54,9 +54,9 @@ def test_an_answer_is_final_when_reach_slices_follow(spacing: float) -> None:
     """Breaks if a slice is forgotten that a later one would have made suspected."""
     gate = SliceGate.of(60, (spacing, 1.0, 1.0))
     logits = np.random.default_rng(1).normal(size=60)
-    final = with_margin(gate.agreed(logits) > 0.3)
+    final = with_margin(gate.smoothed(logits) > 0.3)
     for known in range(1, 61):
-        so_far = with_margin(gate.agreed(logits[:known]) > 0.3)
+        so_far = with_margin(gate.smoothed(logits[:known]) > 0.3)
         decided = max(0, known - gate.reach)
         assert so_far[:decided].tolist() == final[:decided].tolist()
 

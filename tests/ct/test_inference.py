@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pneumoseg.ct.array_volume import ArrayVolume
 from pneumoseg.ct.finding import VolumeFinding
-from pneumoseg.ct.inference import VolumeCascade, read_ahead
+from pneumoseg.ct.inference import VolumeCascade, prefetch
 from pneumoseg.errors import BundleError, InputError
 from pneumoseg.study import Modality, Side, Source
 from tiny_bundle import write_tiny_bundle, write_tiny_ct_bundle
@@ -254,7 +254,7 @@ def test_reading_ahead_keeps_order_and_bounds() -> None:
                 taken.append(k)
             yield k
 
-    reading = read_ahead(items(), 4)
+    reading = prefetch(items(), 4)
     for expected in range(10):
         assert next(reading) == expected
         time.sleep(0.001)
@@ -268,7 +268,7 @@ def test_what_a_reader_raises_comes_where_the_slice_would() -> None:
         yield 1
         raise InputError("slice 2 is damaged", code="damaged")
 
-    reading = read_ahead(items(), 4)
+    reading = prefetch(items(), 4)
     assert next(reading) == 1
     with pytest.raises(InputError, match="slice 2"):
         next(reading)

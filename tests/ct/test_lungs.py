@@ -58,9 +58,9 @@ def test_a_pneumothorax_hides_no_lung_and_moves_no_midline(side: Side, degree: f
     scan = make_ct(make_body(9, collapse=Collapse(side, degree)), spacing_mm=SPACING)
     field = look_at(scan)
     assert field.is_found
-    well = Side.RIGHT if side is Side.LEFT else Side.LEFT
-    lung = scan.right_lung if well is Side.RIGHT else scan.left_lung
-    assert field.lung_ml(well) == pytest.approx(true_ml(lung), rel=0.08)
+    healthy = Side.RIGHT if side is Side.LEFT else Side.LEFT
+    lung = scan.right_lung if healthy is Side.RIGHT else scan.left_lung
+    assert field.lung_ml(healthy) == pytest.approx(true_ml(lung), rel=0.08)
     assert np.ptp(field.midlines) < 20
 
 

@@ -57,7 +57,7 @@ def test_what_has_no_label_is_left_out_and_what_cannot_be_read_fails(tmp_path: P
 
 
 def test_a_model_s_word_counts_at_both_ends_alone(tmp_path: Path) -> None:
-    """0.05 is negative below 0.1, 0.95 positive from 0.9 on, 0.5 is not clear."""
+    """0.05 is negative below 0.1, 0.95 positive from 0.9 on, 0.5 is ambiguous."""
     options = {"negatives": Path("n.csv"), "positives_from": 0.9, "parts": "train"}
     source = tables(tmp_path, **options)
     found = {name: prepare_film(source, film(tmp_path, name)).record for name in "abc"}
@@ -120,7 +120,7 @@ def test_csvs_are_read_strictly(tmp_path: Path) -> None:
         ({"masks": Path("m"), "mask_grid": 0}, "mask_grid must be 1 or more"),
         ({"masks": Path("m"), "evaluate_on": "test"}, "evaluate_on needs a table"),
         ({"masks": Path("m"), "negatives_below": 1.1}, "negatives_below must lie"),
-        ({"negatives": Path("n"), "positives_from": 0.9}, "a model's word may train"),
+        ({"negatives": Path("n"), "positives_from": 0.9}, "a label given by a model may train"),
         (
             {"negatives": Path("n"), "positives_from": 0.05, "parts": "train"},
             "positives_from must lie between negatives_below",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumoseg.dataset.prepare.journal import FAILED, Prepared, Record
+from pneumoseg.dataset.prepare.journal import FAILED, PreparedRecord, Record
 from pneumoseg.dataset.prepare.pool import FEWEST, prepare_in_order
 from pneumoseg.errors import DataError
 
@@ -19,10 +19,10 @@ class Named:
 
     name: str
 
-    def prepare(self, path: Path) -> tuple[Prepared, ...]:
+    def prepare(self, path: Path) -> tuple[PreparedRecord, ...]:
         if path.name == "end":
             os._exit(1)
-        return (Prepared(Record(self.name, path.name, FAILED, str(os.getpid()))),)
+        return (PreparedRecord(Record(self.name, path.name, FAILED, str(os.getpid()))),)
 
 
 SOURCES = [Named("a"), Named("b")]

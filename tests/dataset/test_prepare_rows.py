@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, Prepared, Record
+from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, PreparedRecord, Record
 from pneumoseg.dataset.prepare.rows import count, rows_with_parts, warn, write_failures
 from pneumoseg.dataset.splits import Fractions
 from pneumoseg.errors import DataError
@@ -26,13 +26,13 @@ class FakeSource:
     def files(self) -> list[Path]:
         return []
 
-    def prepare(self, path: Path) -> tuple[Prepared, ...]:
+    def prepare(self, path: Path) -> tuple[PreparedRecord, ...]:
         return ()
 
     def may_evaluate(self, record: Record) -> bool:
         return self.parts != "train"
 
-    def is_clear(self, record: Record) -> bool:
+    def is_unambiguous(self, record: Record) -> bool:
         return record.image_id not in self.unclear
 
 
@@ -63,7 +63,7 @@ def test_a_patient_is_on_one_side_alone_whatever_the_seed() -> None:
         assert {part for _, part in sides} == {"train", "calibration", "test"}
 
 
-def test_what_is_not_clear_is_excluded() -> None:
+def test_ambiguous_rows_are_excluded() -> None:
     source = FakeSource("s", "train", unclear=frozenset({"b"}))
     rows = rows_with_parts([source], RECORDS, Fractions(), 0)
     assert [row.part for row in rows] == ["train", "excluded"]
@@ -115,7 +115,7 @@ def test_counts_by_source_and_part() -> None:
     assert found["parts"]["test"] == {"images": 0, "positives": 0, "patients": 0}
 
 
-def test_a_part_without_a_positive_is_warned_of_where_patients_are_dealt(
+def test_a_part_without_a_positive_is_warned_of_where_patients_are_split(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     for parts, warned in (("train", 2), ("split", 4)):

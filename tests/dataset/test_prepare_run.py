@@ -151,7 +151,7 @@ def test_high_silver_probabilities_are_positives_without_an_outline(tmp_path: Pa
     cache = prepare(_settings(tmp_path, source))
     labels = {row.image_id: row.label for row in cache.rows}
     assert labels == {"low": 0, "at": 1, "high": 1}
-    assert {row.image_id for row, kept in zip(cache.rows, cache.outlined, strict=True) if kept} == {
+    assert {row.image_id for row, kept in zip(cache.rows, cache.has_mask, strict=True) if kept} == {
         "low"
     }
     assert cache.about["sources"]["more"]["left_out"] == {"not-clear": 1}
@@ -232,7 +232,7 @@ def test_an_unknown_patient_is_a_patient_of_its_own(tmp_path: Path) -> None:
     assert cache.patients.tolist() == ["a"]
 
 
-def test_a_finished_cache_is_opened_not_made_or_dealt_again(
+def test_a_finished_cache_is_opened_not_made_or_split_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = _two_origins(tmp_path)

@@ -69,7 +69,7 @@ def test_a_row_says_which_slice_it_is_and_what_its_neighbours_hold(tmp_path: Pat
     assert {(row.rows, row.cols, row.file) for row in rows} == {(SIDE, SIDE, "a.nii.gz")}
 
 
-def test_only_clear_slices_are_positive_or_negative(tmp_path: Path) -> None:
+def test_only_unambiguous_slices_are_positive_or_negative(tmp_path: Path) -> None:
     """Two pixels and more are positive; a trace, or none beside some air, is neither."""
     write_pair(tmp_path, "a", *_flat([-900] * 8, [0, 0, 1, 2, 0, 0, 0, 1]))
     cache = _prepare(tmp_path, _source(tmp_path, smallest_mask_px=128))
@@ -113,13 +113,13 @@ def test_parts_follow_the_anatomy_and_the_held_out_source_is_tested(tmp_path: Pa
     sides = {who: parts - {"excluded"} for who, parts in part_of.items()}
     assert sides.pop("lidc") == {"test"}
     assert all(len(parts) == 1 for parts in sides.values())
-    dealt = [next(iter(parts)) for parts in sides.values()]
-    assert [dealt.count(part) for part in ("train", "calibration", "test")] == [4, 2, 2]
+    assigned = [next(iter(parts)) for parts in sides.values()]
+    assert [assigned.count(part) for part in ("train", "calibration", "test")] == [4, 2, 2]
     assert {row.source for row in cache.rows} == {"made", "real"}
 
 
 def test_every_source_has_its_share_of_every_part(tmp_path: Path) -> None:
-    """Dealt together, the few anatomies of one source could all train."""
+    """Split together, the few anatomies of one source could all train."""
     rows = [(f"{kind}{body}", f"{kind}{body}", kind) for kind in "xy" for body in range(4)]
     for name, _, _ in rows:
         write_pair(tmp_path, name, *chest(2, slice(0, 2)))
@@ -187,7 +187,7 @@ def test_a_run_killed_while_a_volume_was_noted_goes_on_behind_its_last_slice(
     read: list[str] = []
     original = module.prepare_volume
 
-    def killed(source: module.VolumeSource, path: Path) -> tuple[module.Prepared, ...]:
+    def killed(source: module.VolumeSource, path: Path) -> tuple[module.PreparedRecord, ...]:
         read.append(path.name)
         if path.name.startswith("c"):
             raise KeyboardInterrupt

@@ -22,7 +22,7 @@ from pneumoseg.dataset.splits import (
 from pneumoseg.errors import DataError, UsageError
 
 
-def test_each_stratum_is_dealt_in_the_asked_fractions() -> None:
+def test_each_stratum_is_split_in_the_given_fractions() -> None:
     """10 positive and 20 negative patients at 0.3 and 0.4: calibration 3 + 6, test 4 + 8."""
     images = [SplitImage(f"p{k}", k < 10, True) for k in range(30)]
     parts = assign_parts(images, Fractions(0.3, 0.4), seed=1)
@@ -66,7 +66,7 @@ def test_a_patient_held_out_is_tested_and_takes_nobodys_place() -> None:
         assign_parts(others, Fractions(), 4, {"nobody"})
 
 
-def test_every_stratum_is_dealt_for_itself() -> None:
+def test_every_stratum_is_split_for_itself() -> None:
     """Four real and forty drawn anatomies: one real one in each evaluated part, always."""
     images = [SplitImage(f"r{k}", True, True, "real") for k in range(4)]
     images += [SplitImage(f"d{k}", True, True, "drawn") for k in range(40)]
@@ -75,7 +75,7 @@ def test_every_stratum_is_dealt_for_itself() -> None:
         assert Counter(parts[:4]) == {CALIBRATION: 1, TEST: 1, TRAIN: 2}
 
 
-def test_roundings_that_both_go_up_deal_no_patient_twice() -> None:
+def test_roundings_that_both_go_up_assign_no_patient_twice() -> None:
     """3 patients at one half each round to 2 and 2."""
     images = [SplitImage(f"p{k}", False, True) for k in range(3)]
     assert Counter(assign_parts(images, Fractions(0.5, 0.5), seed=0)) == {CALIBRATION: 2, TEST: 1}
@@ -100,7 +100,7 @@ def test_no_patient_is_on_two_sides(
 
 
 @given(_IMAGES, st.randoms(use_true_random=False))
-def test_the_deal_does_not_depend_on_the_order_of_films(images: list[SplitImage], rnd) -> None:  # type: ignore[no-untyped-def]
+def test_the_split_does_not_depend_on_the_order_of_films(images: list[SplitImage], rnd) -> None:  # type: ignore[no-untyped-def]
     order = list(range(len(images)))
     rnd.shuffle(order)
     parts = assign_parts(images, Fractions(), seed=7)
@@ -108,7 +108,7 @@ def test_the_deal_does_not_depend_on_the_order_of_films(images: list[SplitImage]
     assert [parts[k] for k in order] == list(shuffled)
 
 
-def test_another_seed_deals_otherwise() -> None:
+def test_another_seed_splits_otherwise() -> None:
     images = [SplitImage(f"p{k}", False, True) for k in range(50)]
     assert assign_parts(images, Fractions(), 1) != assign_parts(images, Fractions(), 2)
 

@@ -1,4 +1,4 @@
-"""Findings: their gravity, their order, their words."""
+"""Findings: their severity, their order, their words."""
 
 from __future__ import annotations
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pneumoseg.doctor.ids import Film, id_findings, suggest_mapping
+from pneumoseg.doctor.ids import FilmNames, id_findings, suggest_mapping
 
 
-def films(*names: str) -> list[Film]:
-    return [Film(name, name) for name in names]
+def films(*names: str) -> list[FilmNames]:
+    return [FilmNames(name, name) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,11 @@ def films(*names: str) -> list[Film]:
         (["ab1", "ab2"], films("AB1", "AB2"), "upper and lower case"),
         (["x/1", "x/2"], films("1", "2"), "folders were cut off"),
         (["x/1.npy", "x/2.npy"], films("1", "2"), "folders and endings"),
-        (["a", "b"], [Film("1.2.3", "a"), Film("1.2.4", "b")], "not their SOPInstanceUIDs"),
+        (
+            ["a", "b"],
+            [FilmNames("1.2.3", "a"), FilmNames("1.2.4", "b")],
+            "not their SOPInstanceUIDs",
+        ),
         (["7", "12"], films("0007", "0012"), "leading zeros"),
         (["071", "122"], films("ID_071", "ID_122"), "'ID_' before"),
         (["a1", "b2"], films("a1_frontal", "b2_frontal"), "'_frontal' behind"),
@@ -26,7 +30,7 @@ def films(*names: str) -> list[Film]:
         ([], films("x"), None),
     ],
 )
-def test_the_rule_is_named(rows: list[str], named: list[Film], words: str | None) -> None:
+def test_the_rule_is_named(rows: list[str], named: list[FilmNames], words: str | None) -> None:
     mapping = suggest_mapping(rows, named)
     if words is None:
         assert mapping is None

@@ -7,7 +7,7 @@ import pytest
 from noise_films import noise_film
 
 from pneumoseg.doctor.groups import Group, prevalence_findings
-from pneumoseg.doctor.origin import Film, TraceFigure, out_of_fold_scores, trace_figures
+from pneumoseg.doctor.origin import TracedFilm, TraceFigure, out_of_fold_scores, trace_figures
 from pneumoseg.doctor.traces import measure_traces
 from pneumoseg.metrics import auroc
 from pneumoseg.statistics.proportions import wilson
@@ -15,14 +15,14 @@ from pneumoseg.statistics.proportions import wilson
 SIDES = ("old", "new")
 
 
-def planted(*, compressed: bool) -> list[Film]:
+def planted(*, compressed: bool) -> list[TracedFilm]:
     """Old films mostly positive, new ones mostly negative; old ones compressed, or none."""
     films = []
     for k in range(200):
         old = k % 2 == 0
         label = k // 2 % 20 < (13 if old else 7)
         pixels = noise_film(k, compressed=compressed and old)
-        films.append(Film(measure_traces(pixels, 5000), f"p{k}", label, SIDES[not old]))
+        films.append(TracedFilm(measure_traces(pixels, 5000), f"p{k}", label, SIDES[not old]))
     return films
 
 

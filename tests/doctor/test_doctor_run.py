@@ -55,9 +55,9 @@ def settings(root: Path, **changes: object) -> DoctorSettings:
 
 
 @pytest.fixture(scope="module")
-def ill(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DoctorReport]:
+def faulty(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DoctorReport]:
     """The same set with everything wrong with it, each trouble on films of its own."""
-    root = tmp_path_factory.mktemp("ill")
+    root = tmp_path_factory.mktemp("faulty")
     images = root / "images"
     images.mkdir()
     for path in (clean / "images").iterdir():
@@ -147,33 +147,33 @@ def test_a_clean_set_has_no_finding(clean: Path) -> None:
     ],
 )
 def test_each_planted_trouble_is_found_and_no_other(
-    ill: tuple[Path, DoctorReport], code: str, expected: list[str]
+    faulty: tuple[Path, DoctorReport], code: str, expected: list[str]
 ) -> None:
-    found = items(ill[1], code)
+    found = items(faulty[1], code)
     assert sorted(found) == sorted(expected)
 
 
-def test_nothing_is_found_that_was_not_planted(ill: tuple[Path, DoctorReport]) -> None:
+def test_nothing_is_found_that_was_not_planted(faulty: tuple[Path, DoctorReport]) -> None:
     planted = {
         mark.args[1][k][0]
         for mark in test_each_planted_trouble_is_found_and_no_other.pytestmark  # type: ignore[attr-defined]
         for k in range(len(mark.args[1]))
     }
-    others = {found.code for found in ill[1].findings} - planted
+    others = {found.code for found in faulty[1].findings} - planted
     assert others == {"near-duplicate", "patient-unknown"}
     pairs = {
         (o.item, o.detail.split()[2].strip(","), o.detail.split()[-1])
-        for found in ill[1].findings
+        for found in faulty[1].findings
         if found.code == "near-duplicate"
         for o in found.examples
     }
     assert pairs == {("f01", "near01", "same"), ("f02", "mirrored02", "mirrored")}
 
 
-def test_findings_are_ranked_and_say_what_to_do(ill: tuple[Path, DoctorReport]) -> None:
-    severities = [found.severity for found in ill[1].findings]
+def test_findings_are_ranked_and_say_what_to_do(faulty: tuple[Path, DoctorReport]) -> None:
+    severities = [found.severity for found in faulty[1].findings]
     assert severities == sorted(severities, key=["error", "warning", "info"].index)
-    for found in ill[1].findings:
+    for found in faulty[1].findings:
         record = found.as_dict()
         assert record["advice"]
         assert len(record["examples"]) <= 10
@@ -181,9 +181,9 @@ def test_findings_are_ranked_and_say_what_to_do(ill: tuple[Path, DoctorReport]) 
 
 
 def test_files_hold_everything_and_the_picture_comes_from_the_json(
-    ill: tuple[Path, DoctorReport], tmp_path: Path
+    faulty: tuple[Path, DoctorReport], tmp_path: Path
 ) -> None:
-    root, report = ill
+    root, report = faulty
     facts = json.loads((root / "out" / "doctor.json").read_text())
     assert facts == json.loads(json.dumps(report.as_dict()))
     with (root / "out" / "doctor.csv").open(newline="", encoding="utf-8") as file:

@@ -81,11 +81,11 @@ def test_it_is_better_than_chance_and_can_be_evaluated(run: tuple[Path, int]) ->
     truth = {row["image_id"]: row["pneumothorax"] for row in _rows(_SIIM / "manifest.csv")}
     lines = (run[0] / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
-    ill, well = (
+    positive, negative = (
         np.array([r["probability"] for r in records if truth[r["image_id"]] == label])
         for label in ("1", "0")
     )
-    auroc = np.mean(ill[:, None] > well) + np.mean(ill[:, None] == well) / 2
+    auroc = np.mean(positive[:, None] > negative) + np.mean(positive[:, None] == negative) / 2
     assert auroc > 0.75
 
 

@@ -47,7 +47,7 @@ def _value(report: dict, group: str, name: str) -> dict:
 
 
 def test_every_figure_by_hand(report: dict) -> None:
-    """Fails if any figure of the report were wrong. Four films are ill (f1 to f4)."""
+    """Fails if any figure of the report were wrong. Four films are positive (f1 to f4)."""
     expected = {
         # f3 (.4) loses to f5 and f8; f4 (.6) and f2 (.7) to f5: 12 of 16 pairs
         ("ranking and probability", "AUROC"): 12 / 16,
@@ -103,7 +103,7 @@ def test_every_number_has_its_counts_and_interval(report: dict) -> None:
         if figure["low"] is not None:
             assert figure["low"] <= figure["high"]
     recall = _value(report, "decisions at the default threshold", "recall")
-    # All three ill patients found: exact, not the bootstrap's 1 to 1.
+    # All three patients with pneumothorax found: exact, not the bootstrap's 1 to 1.
     assert (recall["n"], recall["n_patients"]) == (4, 3)
     assert recall["low"] == pytest.approx(0.025 ** (1 / 3))
     assert recall["high"] == 1.0
@@ -229,14 +229,14 @@ def test_masks_drawn_on_a_finer_grid(tmp_path: Path, report: dict) -> None:
     """Fails if masks of another size were scored, or brought wrongly to the films' grid."""
     made = write_run(tmp_path, truth_grid=128)
     films = made.pop("films")
-    asked = EvaluateSettings(**made, report=True, films=films, repeats=20, mask_grid=128)
+    settings = EvaluateSettings(**made, report=True, films=films, repeats=20, mask_grid=128)
     with pytest.raises(DataError, match="seem to be drawn on columns of about 128 pixels|--mask-g"):
-        run_evaluate(dataclasses.replace(asked, mask_grid=None))
+        run_evaluate(dataclasses.replace(settings, mask_grid=None))
     with pytest.raises(DataError, match="seem to be drawn on columns of about 128 pixels, not of"):
-        run_evaluate(dataclasses.replace(asked, mask_grid=512))
-    assert not asked.folder.exists()
-    run_evaluate(asked)
-    finer = json.loads((asked.folder / "report" / "report.json").read_text(encoding="utf-8"))
+        run_evaluate(dataclasses.replace(settings, mask_grid=512))
+    assert not settings.folder.exists()
+    run_evaluate(settings)
+    finer = json.loads((settings.folder / "report" / "report.json").read_text(encoding="utf-8"))
     for group, name in (("outlines", "lesion Dice"), ("outlines", "SIIM mean Dice")):
         assert _value(finer, group, name)["value"] == _value(report, group, name)["value"]
     distance = _value(finer, "outlines", "HD95 in mm")
@@ -248,39 +248,39 @@ def test_nothing_is_left_of_a_report_that_fails(tmp_path: Path) -> None:
     """Fails if a wrong input left a partial report, or took an earlier one away."""
     made = write_run(tmp_path)
     films = made.pop("films")
-    asked = EvaluateSettings(**made, report=True, films=films, repeats=5)
-    run_evaluate(asked)
-    before = {p: p.read_bytes() for p in asked.folder.rglob("*") if p.is_file()}
+    settings = EvaluateSettings(**made, report=True, films=films, repeats=5)
+    run_evaluate(settings)
+    before = {p: p.read_bytes() for p in settings.folder.rglob("*") if p.is_file()}
     (films / "f5.png").unlink()  # a worst case, met when all figures are done
     with pytest.raises(DataError, match=r"holds no file 'f5.png' for the image f5"):
-        run_evaluate(asked)
+        run_evaluate(settings)
     other = tmp_path / "other.csv"
     other.write_text("image_id,patient_id\nz,p\n")
     with pytest.raises(DataError, match="gives none of the 8 evaluated images a patient"):
-        run_evaluate(dataclasses.replace(asked, table=other))
+        run_evaluate(dataclasses.replace(settings, table=other))
     other.write_text("image_id,patient_id,sex\nf1,p1,F\nf1,p1,M\n")
     with pytest.raises(DataError, match="image f1 is listed twice"):
-        run_evaluate(dataclasses.replace(asked, table=other))
-    assert {p: p.read_bytes() for p in asked.folder.rglob("*") if p.is_file()} == before
-    assert not list(asked.predictions.glob(".*"))
+        run_evaluate(dataclasses.replace(settings, table=other))
+    assert {p: p.read_bytes() for p in settings.folder.rglob("*") if p.is_file()} == before
+    assert not list(settings.predictions.glob(".*"))
     # Where the films are gone and no folder is given, the page says so.
     shutil.rmtree(films)
-    run_evaluate(dataclasses.replace(asked, films=None))
-    page = (asked.folder / "report.html").read_text(encoding="utf-8")
+    run_evaluate(dataclasses.replace(settings, films=None))
+    page = (settings.folder / "report.html").read_text(encoding="utf-8")
     assert "6 films are no longer where they were predicted" in page
     # An evaluation without a report leaves no report of an earlier one beside it.
-    run_evaluate(dataclasses.replace(asked, films=None, report=False))
-    assert not (asked.folder / "report.html").exists()
-    assert not (asked.folder / "report").exists()
+    run_evaluate(dataclasses.replace(settings, films=None, report=False))
+    assert not (settings.folder / "report.html").exists()
+    assert not (settings.folder / "report").exists()
 
 
 def test_what_does_not_belong_to_an_evaluation_is_not_replaced(tmp_path: Path) -> None:
     made = write_run(tmp_path)
     films = made.pop("films")
-    asked = EvaluateSettings(**made, report=True, repeats=5)
-    (asked.folder / "report").mkdir(parents=True)
+    settings = EvaluateSettings(**made, report=True, repeats=5)
+    (settings.folder / "report").mkdir(parents=True)
     with pytest.raises(UsageError, match="is not an evaluation's"):
-        run_evaluate(asked)
+        run_evaluate(settings)
     with pytest.raises(UsageError, match="give --report as well"):
         EvaluateSettings(**made, films=films)
     with pytest.raises(UsageError, match="mask_grid must be"):
@@ -307,9 +307,9 @@ def test_one_class_alone_still_makes_a_report(tmp_path: Path) -> None:
     masks = made["masks"]
     masks.write_text("".join(f"{line.split(',')[0]},-1\n" if line.startswith("f") else line
                              for line in masks.read_text().splitlines(keepends=True)))  # fmt: skip
-    asked = EvaluateSettings(**made, report=True, repeats=5)
-    run_evaluate(asked)
-    report = json.loads((asked.folder / "report" / "report.json").read_text(encoding="utf-8"))
+    settings = EvaluateSettings(**made, report=True, repeats=5)
+    run_evaluate(settings)
+    report = json.loads((settings.folder / "report" / "report.json").read_text(encoding="utf-8"))
     area = _value(report, "ranking and probability", "AUROC")
     assert (area["value"], area["reason"]) == (None, "needs positive and negative images")
     assert report["certified_recall"] is None
@@ -317,8 +317,8 @@ def test_one_class_alone_still_makes_a_report(tmp_path: Path) -> None:
         "no positive image",
         "no table was given",
     }
-    assert "no table was given" in (asked.folder / "report.html").read_text(encoding="utf-8")
-    assert {path.stem for path in (asked.folder / "report").glob("*.png")} == {
+    assert "no table was given" in (settings.folder / "report.html").read_text(encoding="utf-8")
+    assert {path.stem for path in (settings.folder / "report").glob("*.png")} == {
         "decisions",
         "reliability",
     }

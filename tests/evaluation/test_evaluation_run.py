@@ -43,7 +43,7 @@ RECORDS = (
     _record(ALARM, 0.6, _square(4, 2)),
     _record(QUIET, 0.1),
 )
-# HALF: 4 pixels said, 4 true, 2 shared. FOUND has its square in two annotations that overlap.
+# HALF: 4 pixels predicted, 4 true, 2 shared. FOUND has its square in two annotations that overlap.
 TRUTH = (
     f"ImageId, EncodedPixels\n{FOUND}, {_square(0, 0, 1)}\n{FOUND}, {_square(0, 0)}\n"
     f"{HALF}, {_square(0, 1)}\n{MISSED}, {_square(5, 3)}\n{ALARM}, -1\n{QUIET}, -1\n9.9, -1\n"

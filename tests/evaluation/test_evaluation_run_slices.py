@@ -1,4 +1,4 @@
-"""``evaluate`` on a run of CT: slices against a CSV of masks, intervals by volume."""
+"""``evaluate`` on a CT run: slices against a CSV of masks, intervals by volume."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ AFFINE = np.diag([-2.0, -2.0, -5.0, 1.0])  # to the left, to the back, to the fe
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Two volumes: «ill» with a box in slices 4 to 7 from the head, «well» without."""
+    """Two volumes: «positive» with a box in slices 4 to 7 from the head, «negative» without."""
     (tmp_path / "in").mkdir()
-    for name, boxes in (("ill", [BOX]), ("well", [])):
+    for name, boxes in (("positive", [BOX]), ("negative", [])):
         stored = hand_hu(12, boxes).transpose(2, 1, 0).astype(np.int16)
         nibabel.save(nibabel.Nifti1Image(stored, AFFINE), tmp_path / "in" / f"{name}.nii.gz")
     bundle = write_tiny_ct_bundle(tmp_path / "tiny").folder
@@ -34,14 +34,14 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def truth(path: Path, names: tuple[str, ...] = ("ill", "well")) -> Path:
+def truth(path: Path, names: tuple[str, ...] = ("positive", "negative")) -> Path:
     mask = np.zeros((128, 128), np.bool_)
     mask[STORED] = True
     lines = ["ImageId,EncodedPixels"]
     for name in names:
         for number in range(1, 13):
-            is_ill = name == "ill" and 4 <= number <= 7
-            lines.append(f"{name}_{number},{rle.encode(mask) if is_ill else '-1'}")
+            is_positive = name == "positive" and 4 <= number <= 7
+            lines.append(f"{name}_{number},{rle.encode(mask) if is_positive else '-1'}")
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -49,14 +49,14 @@ def truth(path: Path, names: tuple[str, ...] = ("ill", "well")) -> Path:
 def test_slices_of_a_volume_are_read_back(run: Path) -> None:
     predictions = {one.image_id: one for one in read_predictions(run)}
     assert len(predictions) == 24
-    ill = predictions["ill_4"]
-    assert ill.positive and ill.segmented and ill.volume_id == "ill"
-    assert ill.shape == (128, 128)
-    assert rle.decode(ill.run_lengths, (128, 128))[STORED].all()
-    (lesion,) = ill.lesions
-    assert lesion.run_lengths == ill.run_lengths
-    assert predictions["ill_1"].lesions == () and predictions["ill_1"].run_lengths == "-1"
-    assert not predictions["well_4"].positive
+    one = predictions["positive_4"]
+    assert one.positive and one.segmented and one.volume_id == "positive"
+    assert one.shape == (128, 128)
+    assert rle.decode(one.run_lengths, (128, 128))[STORED].all()
+    (lesion,) = one.lesions
+    assert lesion.run_lengths == one.run_lengths
+    assert predictions["positive_1"].lesions == () and predictions["positive_1"].run_lengths == "-1"
+    assert not predictions["negative_4"].positive
 
 
 @pytest.mark.parametrize("report", [False, True])

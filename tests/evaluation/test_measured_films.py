@@ -69,9 +69,9 @@ def test_a_lesion_too_small_for_the_films_grid_is_a_miss() -> None:
 
 
 def test_shares_and_distances() -> None:
-    truth, said = _mask(0, 0, 20, 20), _mask(0, 0, 20, 10)
-    lone = _one(truth, _prediction(said))
-    assert (lone.true_share[0], lone.said_share[0]) == (400 / 1600, 200 / 1600)
+    truth, predicted = _mask(0, 0, 20, 20), _mask(0, 0, 20, 10)
+    lone = _one(truth, _prediction(predicted))
+    assert (lone.true_share[0], lone.predicted_share[0]) == (400 / 1600, 200 / 1600)
     assert lone.lesions == {}
     assert np.isnan(lone.hd95_mm[0])
     far = _prediction(truth, spacing_mm=(0.5, 2.0), lesions=())

@@ -6,7 +6,7 @@ from pneumoseg.bundle import CardFigure
 from pneumoseg.installation.bench.break_even import break_even, savings
 from pneumoseg.installation.bench.machine import Machine
 from pneumoseg.installation.bench.result import (
-    OUTLINING,
+    POSTPROCESSING,
     READING,
     STAGE_ONE,
     STAGE_TWO,
@@ -33,14 +33,14 @@ def made_up(
 ) -> Bench:
     one = timing(STAGE_ONE, classifier, 0.8 * classifier, 1.2 * classifier)
     two = timing(STAGE_TWO, segmenter, 0.9 * segmenter, 1.1 * segmenter)
-    outlining = timing(OUTLINING, 25.0)
+    postprocessing = timing(POSTPROCESSING, 25.0)
     recall, specificity = Rate(0.9, 100), Rate(0.8, 400)
     return Bench(
         Measured("tiny", "1.2", "0.1.0", "openvino", "cpu", "f32", None, 2, 8, 512, 512),
         Machine("a processor", 2, "Linux x86_64", 0.1, {"python": "3.11"}),
         FilmsUsed("phantoms", 16, 7),
-        (timing(READING, 12.5), one, two, outlining),
-        break_even(one, two, outlining),
+        (timing(READING, 12.5), one, two, postprocessing),
+        break_even(one, two, postprocessing),
         (RECALL, SPECIFICITY) if with_rates else (),
         savings(classifier, segmenter, recall, specificity, (0.01, 0.05, 0.2))
         if with_rates

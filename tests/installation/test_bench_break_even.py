@@ -49,7 +49,7 @@ def test_the_spread_of_the_timings_moves_break_even() -> None:
 
 
 def test_pass_rate_by_hand() -> None:
-    """1,000 films, 50 ill: 45 of those and a fifth of the 950 healthy are suspected."""
+    """1,000 films, 50 positive: 45 of those and a fifth of the 950 healthy are suspected."""
     assert pass_rate(0.9, 0.8, 0.05) == pytest.approx((45 + 190) / 1000)
 
 
@@ -62,7 +62,7 @@ def test_savings_by_hand() -> None:
     assert often.saved == pytest.approx(1 - (37.0 + 0.83 * 70.0) / 70.0) and often.saved < 0
 
 
-def test_the_interval_of_the_pass_rate_is_that_of_the_specificity_where_none_is_ill() -> None:
+def test_the_interval_of_the_pass_rate_is_that_of_the_specificity_where_none_is_positive() -> None:
     """Near prevalence 0 the pass rate is 1 - specificity, whose interval is known exactly."""
     specificity = Rate(0.8, 400)
     (row,) = savings(1.0, 2.0, Rate(0.9, 100), specificity, (1e-9,))

@@ -72,7 +72,7 @@ def test_what_was_recorded_passes(bundle: Bundle) -> None:
 
 
 def test_the_record_holds_the_answers(bundle: Bundle) -> None:
-    """An even seed is ill and outlined; an odd one is black, unsuspected and without Dice."""
+    """An even seed is positive and segmented; an odd one is black, unsuspected and without Dice."""
     film_9001, film_9002 = read_record(bundle).films[:2]
     assert (film_9001.seed, film_9001.positive, film_9001.area_px) == (9001, False, 0)
     assert film_9001.dice is None
@@ -204,9 +204,9 @@ def ct_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
 def test_a_ct_bundle_is_checked_on_volumes(ct_bundle: Bundle) -> None:
     report = run_check(settings_for(ct_bundle))
     assert report.passed and report.summary == "All 2 volumes gave the recorded results."
-    healthy, ill = read_record(ct_bundle).films
-    assert (healthy.seed, ill.seed) == (9021, 9022)
-    assert healthy.dice is None and ill.dice is not None
+    healthy, positive = read_record(ct_bundle).films
+    assert (healthy.seed, positive.seed) == (9021, 9022)
+    assert healthy.dice is None and positive.dice is not None
     assert run_check(settings_for(ct_bundle, runtime="onnxruntime")).passed
 
 

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from pneumoseg.operating_point.detectable_size import (
     removed_by_size,
-    removed_by_top_rule,
+    removed_by_triplet_rule,
     seen_sizes,
 )
 
@@ -84,7 +84,7 @@ def test_filters_remove_by_hand() -> None:
     lesions = [(500, 30), (90,), (200, 199)]
     removed = removed_by_size(lesions, 200)
     assert (removed.lesions, removed.of_lesions, removed.films, removed.of_films) == (3, 5, 1, 3)
-    rule = removed_by_top_rule(lesions, 399)
+    rule = removed_by_triplet_rule(lesions, 399)
     assert (rule.lesions, rule.films) == (1, 1)
-    assert removed_by_top_rule(lesions, 400).films == 2
+    assert removed_by_triplet_rule(lesions, 400).films == 2
     assert removed_by_size(lesions, 0).lesions == 0

@@ -72,7 +72,7 @@ def report(data: Path):
 
 
 def test_tables_agree_with_the_cascade_at_the_chosen_point(data: Path, tmp_path: Path) -> None:
-    """The flags that are printed do what the search said, film by film, on the films' pixels."""
+    """The flags that are printed do what the search found, film by film, on the films' pixels."""
     settings = OperatingPointSettings(**call(data))  # type: ignore[arg-type]
     cascade = Cascade.load(data / "tiny", threads=1)
     _, films = scored_films(cascade, settings, None)

@@ -13,7 +13,7 @@ from pneumoseg.operating_point.joint_search import (
     NO_GATE,
     Aim,
     Constraint,
-    Films,
+    ScoredFilms,
     Space,
     apply_choice,
     gate_threshold,
@@ -25,8 +25,8 @@ from pneumoseg.operating_point.outline_tables import OutlineTables
 MEASURED = Constraint(certified=False)
 
 
-def drawn_films(n: int = 120, seed: int = 0) -> Films:
-    """Two films a patient, a third of the patients ill; small tables whose sums can be redone."""
+def drawn_films(n: int = 120, seed: int = 0) -> ScoredFilms:
+    """Two films a patient, a third of them positive; small tables whose sums can be redone."""
     rng = np.random.default_rng(seed)
     patient = np.repeat(np.arange(n // 2), 2)
     label = patient % 3 == 0
@@ -49,10 +49,10 @@ def drawn_films(n: int = 120, seed: int = 0) -> Films:
     )
     probability = 1 / (1 + np.exp(-(rng.normal(0, 1, n) + 2.5 * label - 1)))
     names = np.array([f"p{k}" for k in patient])
-    return Films(tables, probability, label, names, label & (truth_area < 2600))
+    return ScoredFilms(tables, probability, label, names, label & (truth_area < 2600))
 
 
-def brute_force(films: Films, fold: np.ndarray, aim: Aim) -> tuple[float, float]:
+def brute_force(films: ScoredFilms, fold: np.ndarray, aim: Aim) -> tuple[float, float]:
     """The best inner score of the aim, film by film: without a gate, so that nothing is fitted."""
     tables, scores = films.tables, []
     for r, b, s in itertools.product(range(3), range(2), range(2)):
@@ -116,7 +116,7 @@ def test_patients_are_never_parted() -> None:
 
 
 def test_the_gate_meets_the_recall_by_patient() -> None:
-    """Twenty ill patients: at 0.90 two may be missed; half of that one; and none."""
+    """Twenty positive patients: at 0.90 two may be missed; half of that one; and none."""
     films = drawn_films()
     everyone = np.ones(120, bool)
     constraint = Constraint(recall=0.9, certified=False)
@@ -138,9 +138,9 @@ def test_a_certificate_needs_patients() -> None:
     many = drawn_films(3 * 2 * 80)
     fold = outer_folds(many.label, many.patient, np.random.default_rng(0))
     found = nested_search(many, fold, Aim.CLINICAL, Constraint(), Space((1.0,)))
-    ill = np.unique(many.patient[many.label])
-    lowest = np.array([many.probability[many.patient == p].min() for p in ill])
-    assert ill.size == 80
+    positive = np.unique(many.patient[many.label])
+    lowest = np.array([many.probability[many.patient == p].min() for p in positive])
+    assert positive.size == 80
     assert (lowest >= found.final.config.classifier_threshold).all()  # 80 allow no miss
 
 

@@ -102,11 +102,11 @@ def site(tmp_path: Path) -> Path:
     (tmp_path / "images").mkdir()
     rng, lines = np.random.default_rng(5), ["image_id,label"]
     for k in range(30):
-        ill = k % 2 == 0
-        level = int(rng.integers(3, 8) + 3 * ill)
+        positive = k % 2 == 0
+        level = int(rng.integers(3, 8) + 3 * positive)
         film = rng.integers(level - 2, level + 3, (64, 64), dtype=np.uint8)
         cv2.imwrite(str(tmp_path / "images" / f"f{k}.png"), film)
-        lines.append(f"f{k},{int(ill)}")
+        lines.append(f"f{k},{int(positive)}")
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
     write_tiny_bundle(tmp_path / "parent")
     return tmp_path

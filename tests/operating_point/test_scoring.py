@@ -1,4 +1,4 @@
-"""Networks run once: what is kept is what they said, and a killed run goes on."""
+"""Networks run once: what is kept is what they predicted, and a killed run goes on."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ SIDE = 64
 SCREENING = PipelineConfig(0.1, 0.5, 10, mirror=True)
 
 
-def case(said: float, *, lesion: bool, suspected: bool = True) -> SegmenterCase:
+def case(predicted: float, *, lesion: bool, suspected: bool = True) -> SegmenterCase:
     """A square of 400 pixels outlined with this probability; the lesion is that square."""
     probabilities = np.zeros((SIDE, SIDE), np.float32)
-    probabilities[:20, :20] = said
+    probabilities[:20, :20] = predicted
     truth = np.zeros((SIDE, SIDE), np.bool_)
     truth[:20, :20] = lesion
     return SegmenterCase(probabilities, truth, suspected)

@@ -53,11 +53,14 @@ def test_a_film_is_a_unit_interval_image_with_its_spacing() -> None:
 def test_disease_changes_neither_patient_nor_distractors() -> None:
     """A network must not learn the drain, the posture or the habitus for the disease."""
     for seed in range(30, 36):
-        sick, well = (make_film(seed, pneumothorax=p, size=64) for p in (True, False))
-        assert sick.truth.distractors == well.truth.distractors
-        assert (sick.truth.posture, sick.truth.view) == (well.truth.posture, well.truth.view)
-        assert sick.spacing_mm == well.spacing_mm
-        assert sick.body.anatomy.wall == well.body.anatomy.wall
+        positive, negative = (make_film(seed, pneumothorax=p, size=64) for p in (True, False))
+        assert positive.truth.distractors == negative.truth.distractors
+        assert (positive.truth.posture, positive.truth.view) == (
+            negative.truth.posture,
+            negative.truth.view,
+        )
+        assert positive.spacing_mm == negative.spacing_mm
+        assert positive.body.anatomy.wall == negative.body.anatomy.wall
 
 
 def test_a_larger_collapse_gives_a_larger_mask() -> None:
@@ -71,10 +74,10 @@ def test_a_larger_collapse_gives_a_larger_mask() -> None:
 
 def test_pleural_air_is_darker_than_the_lung_it_replaces_but_not_black() -> None:
     rng = np.random.default_rng
-    well = project(make_body(4), "PA", rng(0), size=SIZE, exposure=exposure())[0]
+    negative = project(make_body(4), "PA", rng(0), size=SIZE, exposure=exposure())[0]
     body = make_body(4, collapse=Collapse(Side.LEFT, 0.3))
-    sick, mask, _ = project(body, "PA", rng(0), size=SIZE, exposure=exposure())
-    assert 0.02 < sick[mask].mean() < well[mask].mean()
+    positive, mask, _ = project(body, "PA", rng(0), size=SIZE, exposure=exposure())
+    assert 0.02 < positive[mask].mean() < negative[mask].mean()
 
 
 def test_lungs_are_dark_and_the_spine_bright() -> None:

@@ -46,13 +46,13 @@ def test_both_sides_are_measured() -> None:
 
 def test_volumes_take_turns_and_a_pair_shares_its_streams() -> None:
     """What is drawn over a chest must say nothing of the disease."""
-    sick, well = CaseSeeds(7, "a", 4), CaseSeeds(7, "a", 5)
-    assert sick.pneumothorax and not well.pneumothorax
-    assert sick.pair(3).random() == well.pair(3).random()
-    assert sick.own(3).random() != well.own(3).random()
+    positive, negative = CaseSeeds(7, "a", 4), CaseSeeds(7, "a", 5)
+    assert positive.pneumothorax and not negative.pneumothorax
+    assert positive.pair(3).random() == negative.pair(3).random()
+    assert positive.own(3).random() != negative.own(3).random()
     other = [CaseSeeds(8, "a", 4), CaseSeeds(7, "b", 4), CaseSeeds(7, "a", 6)]
-    assert len({one.pair(3).random() for one in [sick, *other]}) == 4
-    assert _draw_names(sick, renew_noise=False) == _draw_names(well, renew_noise=False)
+    assert len({one.pair(3).random() for one in [positive, *other]}) == 4
+    assert _draw_names(positive, renew_noise=False) == _draw_names(negative, renew_noise=False)
 
 
 def test_distractors_come_as_often_as_asked() -> None:
@@ -71,7 +71,7 @@ def test_a_quietened_scan_mostly_gets_new_noise() -> None:
 
 
 @pytest.mark.parametrize("index", [0, 2, 4])
-def test_a_sick_volume_has_air_on_its_sides_alone(index: int) -> None:
+def test_a_positive_volume_has_air_on_its_sides_alone(index: int) -> None:
     found = case(index)
     assert found.hu.dtype == np.int16 and found.hu.shape == found.air.shape == (3, 128, 128)
     assert found.air.any() and found.sides and 0 < found.degree < 1

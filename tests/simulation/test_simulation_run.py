@@ -82,10 +82,10 @@ def test_origin_says_nothing_about_the_label(slices: Path, tmp_path: Path) -> No
     for anatomy in {row["anatomy"] for row in rows}:
         own = [row for row in rows if row["anatomy"] == anatomy]
         assert [row["pneumothorax"] for row in own] == ["1", "0"] * 4
-        for ill, healthy in zip(own[::2], own[1::2], strict=True):
+        for positive, healthy in zip(own[::2], own[1::2], strict=True):
             drawn = [
                 [name for name in row["distractors"].split(";") if name not in OF_ONE_ALONE]
-                for row in (ill, healthy)
+                for row in (positive, healthy)
             ]
             assert drawn[0] == drawn[1]
 
@@ -143,8 +143,8 @@ def test_a_volume_comes_back_where_it_lay(volume: tuple[Path, Path], tmp_path: P
         workers=1,
     )
     run_simulation(settings)
-    ill, healthy = truth(settings.out)
-    assert (ill["anatomy"], ill["source"]) == (f"{ct.parent.name}-ct", "volumes")
+    positive, healthy = truth(settings.out)
+    assert (positive["anatomy"], positive["source"]) == (f"{ct.parent.name}-ct", "volumes")
     scan = nib.load(settings.out / "volumes" / f"{healthy['volume_id']}.nii.gz")
     assert nib.aff2axcodes(scan.affine) == ("L", "P", "I")
     assert scan.shape == (128, 128, 5)
@@ -152,21 +152,23 @@ def test_a_volume_comes_back_where_it_lay(volume: tuple[Path, Path], tmp_path: P
     # The outermost voxel, air beside the patient's right shoulder, has its own place still.
     corner = source.affine @ [127, 127, 8, 1]
     np.testing.assert_allclose(scan.affine @ [0, 0, 0, 1], corner)
-    mask = nib.load(settings.out / "masks" / f"{ill['volume_id']}.nii.gz")
+    mask = nib.load(settings.out / "masks" / f"{positive['volume_id']}.nii.gz")
     places = np.argwhere(np.asarray(mask.dataobj))
-    assert float(ill["volume_ml"]) == pytest.approx(len(places) * 0.8 * 0.8 * 6 / 1000, abs=0.01)
+    assert float(positive["volume_ml"]) == pytest.approx(
+        len(places) * 0.8 * 0.8 * 6 / 1000, abs=0.01
+    )
     x = float((mask.affine @ [*places.mean(axis=0), 1])[0])
     middle = float((source.affine @ [63.5, 0, 0, 1])[0])
-    assert (x > middle) == (ill["side"] == "right")  # RAS: x grows to the right
+    assert (x > middle) == (positive["side"] == "right")  # RAS: x grows to the right
 
 
 def test_phantoms_need_no_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["simulate", "--out", str(tmp_path / "out"), "--phantoms", "1", "--workers", "1"]
     assert main([*words, "--phantom-spacing-mm", "20", "2.5", "2.5"]) == 0
     assert "phantom" in capsys.readouterr().out
-    ill, healthy = truth(tmp_path / "out")
-    assert float(ill["volume_ml"]) > 0 == float(healthy["volume_ml"])
-    assert ill["anatomy"] == healthy["anatomy"] == "phantom-100000"
+    positive, healthy = truth(tmp_path / "out")
+    assert float(positive["volume_ml"]) > 0 == float(healthy["volume_ml"])
+    assert positive["anatomy"] == healthy["anatomy"] == "phantom-100000"
 
 
 def test_wrong_inputs_are_one_sentence(

@@ -24,11 +24,11 @@ if __name__ == "__main__":
 
 from pneumoseg import calibration, metrics
 from pneumoseg.bundle import load_bundle
-from pneumoseg.doctor.origin import Film, trace_figures
+from pneumoseg.doctor.origin import TracedFilm, trace_figures
 from pneumoseg.evaluation.run import EvaluateSettings, run_evaluate
 from pneumoseg.operating_point import recalibration
 from pneumoseg.operating_point.detectable_size import seen_sizes
-from pneumoseg.operating_point.joint_search import Outcome, outer_folds
+from pneumoseg.operating_point.joint_search import FilmOutcomes, outer_folds
 from pneumoseg.operating_point.out_of_fold import outcome_figures
 from pneumoseg.operating_point.recalibration_fit import (
     LocalScores,
@@ -138,7 +138,7 @@ def _doctor() -> list[dict[str, Any]]:
     label, side = rng.random(220) < 0.5, rng.random(220) < 0.5
     traces = rng.normal(size=(220, 6)) + 0.5 * side[:, None] * (np.arange(6) < 2)
     films = [
-        Film(traces[k], f"p{k // 2}", bool(label[k]), "old" if side[k] else "new")
+        TracedFilm(traces[k], f"p{k // 2}", bool(label[k]), "old" if side[k] else "new")
         for k in range(220)
     ]
     return [figure.as_dict() for figure in trace_figures(films, ("old", "new"), seed=6)]
@@ -162,7 +162,7 @@ def _audits() -> list[dict[str, Any]]:
 def _out_of_fold() -> list[dict[str, Any]]:
     films = _Made()
     seen = films.dice > 0.3
-    outcome = Outcome(films.predicted, films.predicted, seen, films.dice, films.dice * 900)
+    outcome = FilmOutcomes(films.predicted, films.predicted, seen, films.dice, films.dice * 900)
     about = SimpleNamespace(
         label=films.label, patient=films.patient, small=films.label & (films.dice > 0.5)
     )

@@ -181,7 +181,7 @@ def test_an_enlarged_film_shows_nothing_from_beyond_it() -> None:
 
 
 def test_as_many_films_are_enlarged_as_asked() -> None:
-    """A quarter of 200, ill or healthy: being enlarged must say nothing of the label."""
+    """A quarter of 200, positive or negative: being enlarged must say nothing of the label."""
     film, mask = np.zeros((2, GRID_SIZE, GRID_SIZE), dtype=np.uint8)
     film[231:281, 231:281] = 255
     mask[250:260, 250:260] = 1
@@ -230,7 +230,7 @@ def test_a_bend_moves_film_and_mask_alike(seed: int) -> None:
 
 
 def test_a_bend_is_as_strong_as_asked() -> None:
-    """A ramp of one grey a pixel shows the shift along x, of a deviation of 2 to 8 as asked."""
+    """A ramp of one grey a pixel shows the shift along x, of a deviation of 2 to 8 as set."""
     ramp = np.tile(np.clip(np.arange(GRID_SIZE) - 128, 0, 255).astype(np.uint8), (GRID_SIZE, 1))
     inner = slice(200, 320)
     deviations = []

@@ -32,7 +32,7 @@ from pneumoseg.segmenter_efficientnet_b3 import EfficientNetB3UNet
 from pneumoseg.training import loop, measure_films
 from pneumoseg.training.calibrate import Calibrated, CalibrateSettings, calibrate
 from pneumoseg.training.initialise import build_classifier
-from pneumoseg.training.loop import Progress, train
+from pneumoseg.training.loop import TrainingProgress, train
 from pneumoseg.training.recipes import ClassifierRecipe, Schedule, SegmenterRecipe
 from pneumoseg.training.tasks import ClassifierTask, SegmenterTask
 from pneumoseg.training.validation import NORMALISATION
@@ -53,7 +53,7 @@ class Road:
     cache: Cache
     classifier: Path
     segmenter: Path
-    progress: tuple[Progress, Progress]
+    progress: tuple[TrainingProgress, TrainingProgress]
     settings: CalibrateSettings
     done: Calibrated
 

@@ -237,7 +237,7 @@ def test_every_source_has_its_figures_with_n_and_interval(road: Road) -> None:
     assert (dice.n, dice.n_positive, dice.n_patients) == (1, 1, 1)
     assert "by volume, of one anatomy" in dice.split
     slices = figures["AUROC of slices (held)"]
-    assert (slices.n, slices.n_positive) == (7, 2)  # the slice beside the air is not clear
+    assert (slices.n, slices.n_positive) == (7, 2)  # the slice beside the air is ambiguous
     assert "; 1 slices that are not clear left out" in slices.split
     assert all(figure.origin.startswith("drawn air") for figure in figures.values())
     assert {"int8 decisions equal to float32", "int8 masks, Dice with float32"} <= set(figures)
@@ -262,7 +262,7 @@ def test_volumes_that_were_moved_are_missed_before_anything_is_done(
     away = road.folder / "away"
     (road.folder / "volumes").rename(away)
     try:
-        with pytest.raises(DataError, match="is not there any more"):
+        with pytest.raises(DataError, match="does not exist any more"):
             calibrate(replace(road.settings, out=tmp_path / "bundle"))
     finally:
         away.rename(road.folder / "volumes")

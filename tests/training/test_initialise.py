@@ -148,12 +148,12 @@ def test_imagenet_weights_land_in_both_backbones(monkeypatch: pytest.MonkeyPatch
 
 
 def test_lite2_is_for_the_classifier() -> None:
-    with pytest.raises(UsageError, match="grows the classifier only"):
+    with pytest.raises(UsageError, match="is for the classifier only"):
         build_segmenter("lite2")
 
 
-def test_lite2_loads_what_grow_makes(
+def test_lite2_loads_what_net2net_makes(
     scratch: EfficientNetB3Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(initialise, "grow_from_lite2", lambda seed: scratch)
+    monkeypatch.setattr(initialise, "widen_lite2", lambda seed: scratch)
     assert _same(scratch, build_classifier("lite2", seed=7))

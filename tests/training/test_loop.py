@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from pneumoseg.errors import DataError, RuntimeUnavailableError, UsageError
 from pneumoseg.training import loop
-from pneumoseg.training.loop import Progress, train
+from pneumoseg.training.loop import TrainingProgress, train
 from pneumoseg.training.recipes import Recipe, Schedule
 
 _SCHEDULE = Schedule(
@@ -110,7 +110,7 @@ def _recipe(folder: Path, **schedule: Any) -> Recipe:
     return Recipe(out=folder / "run", seed=3, schedule=replace(_SCHEDULE, **schedule))
 
 
-def _course(progress: Progress) -> list[dict[str, float]]:
+def _course(progress: TrainingProgress) -> list[dict[str, float]]:
     """The history without the clock."""
     return [{k: v for k, v in r.items() if k != "minutes"} for r in progress.history]
 
@@ -164,7 +164,7 @@ def test_an_epoch_that_may_not_be_kept_is_not(tmp_path: Path) -> None:
 def test_a_killed_run_goes_on_as_if_nothing_had_been(kill_at_step: int, tmp_path: Path) -> None:
     """Same films, same noise, same dropout, same averages: the history is the same to the bit."""
 
-    def kill(progress: Progress, loss: float) -> None:
+    def kill(progress: TrainingProgress, loss: float) -> None:
         if progress.step == kill_at_step:
             raise _Killed
 

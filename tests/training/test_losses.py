@@ -21,7 +21,7 @@ def _logit(p: float) -> float:
 
 
 def test_focal_loss_by_hand() -> None:
-    """Positive said at 0.9: 0.75 * 0.1² * -ln 0.9; negative said at 0.2: 0.25 * 0.2² * -ln 0.8."""
+    """Positive at 0.9: 0.75 * 0.1² * -ln 0.9; negative at 0.2: 0.25 * 0.2² * -ln 0.8."""
     logits = torch.tensor([[_logit(0.9)], [_logit(0.2)]])
     targets = torch.tensor([[1.0], [0.0]])
     by_hand = (0.75 * 0.01 * -math.log(0.9) + 0.25 * 0.04 * -math.log(0.8)) / 2
@@ -57,7 +57,7 @@ def test_focal_loss_of_a_sure_network_is_finite(logit: float, target: float) -> 
 
 
 def test_dice_is_over_the_whole_batch_by_hand() -> None:
-    """Film one: truth of 2 pixels said at 0.75; film two: healthy, 4 pixels said at 0.25.
+    """Film one: truth of 2 pixels predicted at 0.75; film two: healthy, 4 pixels predicted at 0.25.
 
     Intersection 1.5, sum of probabilities 1.5 + 1, of truth 2; with 1 pixel of smoothing
     1 - (3 + 1) / (4.5 + 1). Averaged film by film it would be another number.
@@ -90,7 +90,7 @@ def test_an_all_negative_batch_lowers_probabilities() -> None:
 
 
 def test_saying_nothing_is_not_perfect_on_a_mixed_batch() -> None:
-    """One healthy and one ill film: the empty prediction misses all of the batch's lesion.
+    """One healthy and one positive film: the empty prediction misses all of the batch's lesion.
 
     1 - (0 + 1) / (4 + 1) = 0.8.
     """
@@ -128,7 +128,7 @@ def _two_masks() -> torch.Tensor:
 
 
 def test_evidence_loss_by_hand() -> None:
-    """Wanted 2/3 and 1/3; said by softmax of ln 3, 0, 0, 0: 1/2 and 1/6. The second has no say."""
+    """Wanted 2/3 and 1/3; softmax of ln 3, 0, 0, 0 gives 1/2 and 1/6. The second does not count."""
     cells = torch.tensor([[math.log(3), 0.0, 0.0, 0.0], [9.0, 0.0, 0.0, 0.0]]).view(2, 1, 2, 2)
     by_hand = 2 / 3 * -math.log(1 / 2) + 1 / 3 * -math.log(1 / 6)
     assert evidence_loss(cells, _two_masks()).item() == pytest.approx(by_hand, rel=1e-5)
@@ -151,9 +151,9 @@ def test_evidence_beside_a_widened_mask() -> None:
     mask = torch.zeros(1, 1, 4, 4)
     mask[0, 0, 1, 1] = 1
     cells = torch.tensor([[[[math.log(3), 0.0], [0.0, 0.0]]]])
-    said = [-math.log(1 / 2), -math.log(1 / 6)]
-    assert evidence_loss(cells, mask).item() == pytest.approx(said[0], rel=1e-5)
-    by_hand = 4 / 9 * said[0] + 5 / 9 * said[1]
+    predicted = [-math.log(1 / 2), -math.log(1 / 6)]
+    assert evidence_loss(cells, mask).item() == pytest.approx(predicted[0], rel=1e-5)
+    by_hand = 4 / 9 * predicted[0] + 5 / 9 * predicted[1]
     assert evidence_loss(cells, mask, margin=0.25).item() == pytest.approx(by_hand, rel=1e-5)
 
 
@@ -171,7 +171,7 @@ def test_a_batch_of_negatives_has_no_evidence_to_find() -> None:
 
 
 def _large_and_small() -> tuple[torch.Tensor, torch.Tensor]:
-    """Three films of 36 pixels: a lesion of 12 said at 0.5, one of 9 missed, none and all said."""
+    """Three films of 36 pixels: a lesion of 12 predicted at 0.5, one of 9 missed, none and all."""
     targets = torch.zeros(3, 1, 6, 6)
     targets[0, 0, :2] = 1
     targets[1, 0, :3, :3] = 1
@@ -217,7 +217,7 @@ def test_combo_with_film_dice_by_hand() -> None:
 
 
 def test_soft_targets_are_the_cross_entropys_alone() -> None:
-    """All said at 0.8 against 0.25: 0.25 * -ln 0.8 + 0.75 * -ln 0.2; Dice keeps to the mask."""
+    """All at 0.8 against 0.25: 0.25 * -ln 0.8 + 0.75 * -ln 0.2; Dice keeps to the mask."""
     targets = torch.zeros(1, 1, 4, 4)
     targets[0, 0, 0] = 1
     logits = torch.full((1, 1, 4, 4), _logit(0.8))

@@ -17,7 +17,7 @@ def _volume(
     dice: float,
     predicted_ml: float | None,
     true_ml: float | None,
-    clear: list[int] | None = None,
+    unambiguous: list[int] | None = None,
 ) -> MeasuredVolume:
     scores = np.array(probability)
     return MeasuredVolume(
@@ -27,9 +27,11 @@ def _volume(
         probability=scores,
         suspected=scores >= 0.5,
         positive=np.array(positive, dtype=np.bool_),
-        clear=np.array(clear if clear is not None else [1] * len(positive), dtype=np.bool_),
+        unambiguous=np.array(
+            unambiguous if unambiguous is not None else [1] * len(positive), dtype=np.bool_
+        ),
         dice=dice,
-        is_outlined=bool(predicted_ml),
+        has_predicted_mask=bool(predicted_ml),
         has_air=any(positive),
         predicted_ml=predicted_ml,
         true_ml=true_ml,
@@ -39,11 +41,11 @@ def _volume(
 VOLUMES = (
     _volume(
         "a", "A", probability=[0.9, 0.8, 0.2], positive=[1, 1, 0], dice=0.8, predicted_ml=90,
-        true_ml=100, clear=[1, 1, 1],
+        true_ml=100, unambiguous=[1, 1, 1],
     ),
     _volume(
         "b", "A", probability=[0.3, 0.6, 0.1], positive=[1, 0, 0], dice=0.0, predicted_ml=0,
-        true_ml=20, clear=[1, 0, 1],
+        true_ml=20, unambiguous=[1, 0, 1],
     ),
     _volume(
         "c", "B", probability=[0.7, 0.6], positive=[1, 1], dice=0.6, predicted_ml=70, true_ml=40
@@ -57,7 +59,7 @@ def _figures(volumes: tuple[MeasuredVolume, ...]) -> dict[str, object]:
     return {figure.name: figure for figure in source_figures(volumes, origin="by hand", seed=1)}
 
 
-def test_figures_of_slices_leave_out_what_is_not_clear() -> None:
+def test_figures_of_slices_leave_out_ambiguous_slices() -> None:
     """Clear: positives .9 .8 .3 .7 .6; negatives .2 .1 .1 .5 .1; 0.3 lies below 0.5 alone."""
     figures = _figures(VOLUMES)
     area = figures["AUROC of slices (made)"]

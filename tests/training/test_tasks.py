@@ -26,16 +26,16 @@ from pneumoseg.errors import DataError, UsageError
 from pneumoseg.segmenter_efficientnet_b3 import EfficientNetB3UNet
 from pneumoseg.study import Modality
 from pneumoseg.training.augment import AugmentSettings
+from pneumoseg.training.distill import build_teacher
 from pneumoseg.training.losses import combo_loss, film_dice_loss
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe, SourceShare
 from pneumoseg.training.tasks import (
     UNKNOWN,
     ClassifierTask,
-    Films,
+    FilmDataset,
     SegmenterTask,
     sampling_weights,
 )
-from pneumoseg.training.teach import build_teacher
 
 _STILL = AugmentSettings(
     flip=0, rotate_degrees=0, scale=0, shift=0, contrast=0, brightness=0, gamma=0, noise=0, blur=0,
@@ -139,7 +139,7 @@ def test_positives_alone_may_be_asked_for(cache: Cache) -> None:
 
 def test_films_for_the_classifier(cache: Cache) -> None:
     """(20 / 255 - 0.5) / 0.5 for the second film, and its label."""
-    films = Films(cache, cache.part("train"), Recipe(size=64, augment=_STILL), masks=False)
+    films = FilmDataset(cache, cache.part("train"), Recipe(size=64, augment=_STILL), masks=False)
     assert len(films) == 5
     tensor, label = films[1]
     assert tensor.shape == (1, 64, 64) and tensor.dtype == torch.float32
@@ -149,7 +149,7 @@ def test_films_for_the_classifier(cache: Cache) -> None:
 
 def test_films_for_the_segmenter(cache: Cache) -> None:
     """The square of 128×64 grid pixels is 16×8 at size 64, on film and mask alike."""
-    films = Films(cache, cache.part("train"), Recipe(size=64, augment=_STILL), masks=True)
+    films = FilmDataset(cache, cache.part("train"), Recipe(size=64, augment=_STILL), masks=True)
     tensor, label, mask = films[0]
     assert label.tolist() == [1.0]
     assert mask.shape == (1, 64, 64) and mask.dtype == torch.float32
@@ -170,7 +170,7 @@ class _Pointing(nn.Module):
 
 
 def test_the_classifier_learns_where_to_look_if_the_recipe_asks(cache: Cache) -> None:
-    """The lesion lies in the first of four cells, said at 1/2: ln 2 more, times the weight."""
+    """The lesion lies in the first of four cells, predicted at 1/2: ln 2 more, times the weight."""
     recipe = ClassifierRecipe(cache=cache.folder, size=64, augment=_STILL)
     losses = []
     for weight in (0.0, 0.5):
@@ -201,7 +201,7 @@ def test_augmentation_follows_torchs_seed(cache: Cache) -> None:
     """torch seeds the loader processes: numpy's randomness must hang on it, or all workers would
     draw the same noise.
     """
-    films = Films(cache, cache.part("train"), Recipe(size=64), masks=False)
+    films = FilmDataset(cache, cache.part("train"), Recipe(size=64), masks=False)
     torch.manual_seed(5)
     first, second = films[0][0], films[0][0]
     torch.manual_seed(5)
@@ -249,7 +249,7 @@ def test_the_classifiers_figures_by_hand(cache: Cache, tmp_path: Path) -> None:
 
 
 def test_the_segmenters_figures_by_hand(cache: Cache, tmp_path: Path) -> None:
-    """Both lesions found to the pixel, nothing said on the healthy film."""
+    """Both lesions found to the pixel, nothing predicted on the healthy film."""
     task = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64))
     figures = task.validate(_Bright(), torch.device("cpu"))
     assert figures["score"] == figures["lesion_dice"] == 1.0
@@ -258,22 +258,22 @@ def test_the_segmenters_figures_by_hand(cache: Cache, tmp_path: Path) -> None:
     assert (tmp_path / "confusion_default.png").is_file()
 
 
-def test_a_positive_film_without_an_outline_teaches_the_classifier_alone(tmp_path: Path) -> None:
+def test_a_positive_film_without_a_mask_trains_the_classifier_alone(tmp_path: Path) -> None:
     cache = write_cache(tmp_path / "cache")
     rows = tuple(replace(row, label_origin="silver") for row in cache.rows)
     write_table(rows, cache.folder / TABLE_FILE)
     taught, _ = ClassifierTask(ClassifierRecipe(cache=cache.folder, size=64)).training_set()
-    assert isinstance(taught, Films) and taught.rows.tolist() == cache.part("train").tolist()
+    assert isinstance(taught, FilmDataset) and taught.rows.tolist() == cache.part("train").tolist()
     with pytest.raises(DataError, match="no positive film"):
         SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64)).training_set()
     one = (replace(rows[0], label_origin="mask"), *rows[1:])
     write_table(one, cache.folder / TABLE_FILE)
-    outlined, _ = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64)).training_set()
-    assert isinstance(outlined, Films)
-    assert [cache.labels[row] for row in outlined.rows].count(1) == 1
+    masked, _ = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64)).training_set()
+    assert isinstance(masked, FilmDataset)
+    assert [cache.labels[row] for row in masked.rows].count(1) == 1
 
 
-def test_a_teacher_draws_what_nobody_outlined(tmp_path: Path) -> None:
+def test_a_teacher_predicts_masks_that_are_missing(tmp_path: Path) -> None:
     """Its mask stands in for the missing one alone: the loss of a drawn mask stays what it was."""
     cache = write_cache(tmp_path / "cache")
     rows = (replace(cache.rows[0], label_origin="silver"), *cache.rows[1:])
@@ -285,11 +285,11 @@ def test_a_teacher_draws_what_nobody_outlined(tmp_path: Path) -> None:
     )
     task = SegmenterTask(recipe)
     films, _ = task.training_set()
-    assert isinstance(films, Films) and films.rows.tolist() == cache.part("train").tolist()
+    assert isinstance(films, FilmDataset) and films.rows.tolist() == cache.part("train").tolist()
     unknown, drawn = films[0][2], films[3][2]
     assert (unknown == UNKNOWN).all() and set(drawn.unique().tolist()) == {0.0, 1.0}
 
-    task.set_progress(nn.Identity(), 1.0)  # the lesson is over, the drawing is not
+    task.set_progress(nn.Identity(), 1.0)  # the feature loss is over, the predicted masks are not
     model = task.build().eval()
     film = films[0][0][None]
     assert task.teacher is not None
@@ -318,7 +318,7 @@ def test_a_missed_lesion_counts_nothing(cache: Cache) -> None:
 
 
 def test_the_threshold_of_a_pixel_is_a_probability(cache: Cache) -> None:
-    """Half a lesion said: Dice 2 * 64 / (64 + 128) on both positives."""
+    """Half a lesion predicted: Dice 2 * 64 / (64 + 128) on both positives."""
     task = SegmenterTask(SegmenterRecipe(cache=cache.folder, size=64))
 
     class Half(_Bright):
@@ -348,9 +348,9 @@ def test_recipes_decide_how_the_classifier_slides(
     assert len(shares) == 1 and plain.eligible(0.0)
 
 
-def test_a_lesson_softens_every_target(tmp_path: Path) -> None:
+def test_a_teacher_softens_every_target(tmp_path: Path) -> None:
     """Share 0.5: half mask, half teacher for the cross-entropy; the Dice of batch and film keep to
-    the mask. A film that nobody outlined is the teacher's alone. Share 0: the loss that it was.
+    the mask. A film without a mask is the teacher's alone. Share 0: the loss that it was.
     """
     cache = write_cache(tmp_path / "cache")
     rows = (replace(cache.rows[0], label_origin="silver"), *cache.rows[1:])
@@ -361,7 +361,7 @@ def test_a_lesson_softens_every_target(tmp_path: Path) -> None:
         cache=cache.folder, size=64, init="scratch", teacher=str(best), augment=_STILL
     )
     task = SegmenterTask(replace(recipe, teacher_share=0.5, film_dice_weight=0.5))
-    task.set_progress(nn.Identity(), 1.0)  # the lesson of inner maps is over
+    task.set_progress(nn.Identity(), 1.0)  # the feature loss is over
     model = task.build().eval()
     films, _ = task.training_set()
     drawn_film, undrawn_film = films[3], films[0]
@@ -393,19 +393,19 @@ def test_film_dice_is_asked_for_without_a_teacher_too(cache: Cache) -> None:
 def test_films_without_masks_are_enlarged_about_their_lesion(cache: Cache) -> None:
     """A classifier's films too: the lesion of 16×8 pixels becomes one of 32×16, label alike."""
     zoomed = replace(_STILL, lesion_zoom_share=1.0, lesion_zoom=(2.0, 2.0))
-    films = Films(cache, cache.part("train"), Recipe(size=64, augment=zoomed), masks=False)
+    films = FilmDataset(cache, cache.part("train"), Recipe(size=64, augment=zoomed), masks=False)
     torch.manual_seed(0)
     item = films[0]
     assert len(item) == 2 and item[1].tolist() == [1.0]
     assert (item[0] > 0.5).sum() == pytest.approx(4 * 16 * 8, rel=0.1)
 
 
-def test_a_film_that_nobody_outlined_is_shown_whole(tmp_path: Path) -> None:
+def test_a_film_without_a_mask_is_shown_whole(tmp_path: Path) -> None:
     cache = write_cache(tmp_path / "cache")
     rows = (replace(cache.rows[0], label_origin="silver"), *cache.rows[1:])
     write_table(rows, cache.folder / TABLE_FILE)
     cache = Cache.open(cache.folder)
     zoomed = replace(_STILL, lesion_zoom_share=1.0, lesion_zoom=(2.0, 2.0))
-    films = Films(cache, cache.part("train"), Recipe(size=64, augment=zoomed), masks=True)
+    films = FilmDataset(cache, cache.part("train"), Recipe(size=64, augment=zoomed), masks=True)
     film, _, mask = films[0]
     assert (film > 0.9).sum() == 16 * 8 and (mask == UNKNOWN).all()

@@ -2,7 +2,7 @@
 
 Where the positives of a data set went through one more compression than its negatives, a network
 can learn the trace instead of the disease (so it is in the SIIM-ACR challenge, whose two stages
-have different histories). Here every film of one origin is given further histories and asked about
+have different histories). Here every film of one origin is given further histories , and predicted
 again: what changes can only come from the history.
 """
 
@@ -20,7 +20,7 @@ from pneumoseg.audits.page import CHANCE, Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
-    Progress,
+    FilmProgress,
     Scores,
     StageOne,
     film_pixels,
@@ -56,7 +56,9 @@ class HistoryAuditSettings(AuditSettings):
         at_least("pass_side", self.pass_side, 64)
 
 
-def run_history_audit(settings: HistoryAuditSettings, on_progress: Progress | None = None) -> Audit:
+def run_history_audit(
+    settings: HistoryAuditSettings, on_progress: FilmProgress | None = None
+) -> Audit:
     """Give every film further histories and measure what the classifier makes of them.
 
     Raises:

@@ -19,7 +19,7 @@ from pneumoseg.audits.page import Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
-    Progress,
+    FilmProgress,
     Scores,
     StageOne,
     score_films,
@@ -143,7 +143,7 @@ def read_source(source: LabelSource) -> dict[str, bool]:
 
 
 def run_labels_audit(
-    settings: LabelsAuditSettings, on_progress: Progress | None = None
+    settings: LabelsAuditSettings, on_progress: FilmProgress | None = None
 ) -> tuple[Audit, tuple[RereadRow, ...]]:
     """Compare labels with other sources and with the classifier, and rank the disagreements.
 

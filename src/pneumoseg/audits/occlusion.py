@@ -1,4 +1,4 @@
-"""Where the classifier looks: parts of a film are covered, and it is asked again.
+"""Where the classifier looks: parts of a film are covered, and it predicts again.
 
 The border and the text markers carry no disease; an answer that hangs on them is a shortcut (Zech
 et al. 2018). The true region should carry it: covering it must cost more than covering as much of
@@ -29,7 +29,7 @@ from pneumoseg.audits.page import CHANCE, Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
     AuditSettings,
-    Progress,
+    FilmProgress,
     Scores,
     StageOne,
     score_films,
@@ -64,7 +64,7 @@ class OcclusionAuditSettings(AuditSettings):
 
 
 def run_occlusion_audit(
-    settings: OcclusionAuditSettings, on_progress: Progress | None = None
+    settings: OcclusionAuditSettings, on_progress: FilmProgress | None = None
 ) -> Audit:
     """Cover borders, markers, lesions and other places, and measure what the classifier says.
 

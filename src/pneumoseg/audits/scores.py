@@ -29,13 +29,13 @@ LARGEST_BATCH = 16
 
 Variants = Callable[[LabelledFilm], Mapping[str, NDArray[np.uint8]]]
 """From a film to changed copies of it on the 512×512 grid, the same names for every film."""
-Progress = Callable[[int], None]
+FilmProgress = Callable[[int], None]
 """Called with the number of films done."""
 
 
 @dataclass(frozen=True)
 class AuditSettings(FilmSet):
-    """What every audit on labelled films is told."""
+    """What every audit on labelled films has in common."""
 
     out: Path = Path("outputs/audit")
     """Folder for the JSON file and the picture."""
@@ -134,7 +134,7 @@ def score_films(
     films: Iterable[LabelledFilm],
     stage_one: StageOne,
     variants: Variants,
-    on_progress: Progress | None = None,
+    on_progress: FilmProgress | None = None,
 ) -> Scores:
     """Run stage one on films and their variants, one film in memory at a time.
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pneumoseg.audits.page import CHANCE, Audit, Panel
 from pneumoseg.audits.scores import (
     ORIGINAL,
-    Progress,
+    FilmProgress,
     Scores,
     StageOne,
     check_draws,
@@ -97,7 +97,7 @@ class TubeAuditSettings:
         return FilmSet(self.images, self.masks, self.mask_grid, self.table, self.where)
 
 
-def run_tube_audit(settings: TubeAuditSettings, on_progress: Progress | None = None) -> Audit:
+def run_tube_audit(settings: TubeAuditSettings, on_progress: FilmProgress | None = None) -> Audit:
     """Measure what tubes do to the classifier's answer.
 
     Raises:

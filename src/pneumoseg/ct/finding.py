@@ -37,7 +37,7 @@ class VolumeFinding:
         spacing_mm: between slices, rows, columns; None where it is not known.
         geometry: where the voxels lie; None for a picture.
         sop_instance_uids: of the slices, where they have their own.
-        detection: the volume's, the highest of its slices' after their neighbours were heard.
+        detection: the volume's, the highest of its slices' after smoothing over neighbours.
         slice_probabilities: float64 (slices,), in [0, 1].
         segmented: bool (slices,), which slices went through stage two.
         lesions: largest first; disjoint, their union is the mask.

@@ -72,7 +72,7 @@ class SliceGate:
         """How many slices on an answer may still change a slice's own."""
         return 1 + (self.window - 1) + MARGIN_SLICES
 
-    def agreed(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    def smoothed(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Steps 1 and 2.
 
         Args:

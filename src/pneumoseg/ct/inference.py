@@ -7,8 +7,9 @@
 
 One pass over the slices: a slice is forgotten when it was segmented or is known not to be
 suspected, a few slices after it was read (:attr:`~pneumoseg.ct.gating.SliceGate.reach`). So memory
-holds some dozens of slices, whatever the length of the series, and what was outlined. The networks
-and their road from grid to probabilities are those of films, :mod:`pneumoseg.pipeline_inference`.
+holds some dozens of slices, whatever the length of the series, and the predicted masks. The
+networks and their road from grid to probabilities are those of films,
+:mod:`pneumoseg.pipeline_inference`.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class VolumeCascade:
 
         Args:
             volume: from :func:`pneumoseg.reading.volumes.open_volume`.
-            on_slices: told after each batch.
+            on_slices: called after each batch.
 
         Raises:
             InputError: ``wrong-modality``; ``no-lung`` where the spacing is known and no lung is
@@ -208,7 +209,7 @@ class _VolumeRun:
         """Read, detect, segment."""
         size, slices = self.owner.batch_slices, self.volume.shape[0]
         prepared = (self._prepare(index, hu) for index, hu in enumerate(self.volume.slices()))
-        with closing(read_ahead(prepared, 2 * size)) as arriving:
+        with closing(prefetch(prepared, 2 * size)) as arriving:
             while batch := list(islice(arriving, size)):
                 detections = self.owner.cascade.detect(batch)
                 for grid, detection in zip(batch, detections, strict=True):
@@ -230,9 +231,9 @@ class _VolumeRun:
         self.lungs.add(index, hu)
         return preprocess.slice_to_grid(hu, self.owner.window)[0]
 
-    def _agreed(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _smoothed(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Logits and probabilities of the slices so far, their neighbours' agreement included."""
-        logits = self.gate.agreed(np.array(self.logits, dtype=np.float64))
+        logits = self.gate.smoothed(np.array(self.logits, dtype=np.float64))
         calibrated = self.owner.bundle.card.calibration.apply(logits)
         return logits, calibrated
 
@@ -240,7 +241,7 @@ class _VolumeRun:
         """Stage two for the suspected ones among the slices that are now decided."""
         if until <= self.decided:
             return
-        _, probabilities = self._agreed()
+        _, probabilities = self._smoothed()
         config = self.owner.config
         suspected = probabilities >= config.classifier_threshold
         chosen = with_margin(suspected) if config.gate == "hard" else np.ones_like(suspected)
@@ -261,11 +262,11 @@ class _VolumeRun:
 
     def probabilities(self) -> NDArray[np.float64]:
         """Of every slice, float64 (slices,)."""
-        return self._agreed()[1]
+        return self._smoothed()[1]
 
     def detection(self) -> Detection:
-        """The volume's: that of the slice with the highest agreed logit."""
-        logits, probabilities = self._agreed()
+        """The volume's: that of the slice with the highest smoothed logit."""
+        logits, probabilities = self._smoothed()
         best = int(np.argmax(logits))
         return Detection(
             float(logits[best]),
@@ -274,7 +275,7 @@ class _VolumeRun:
         )
 
 
-def read_ahead(items: Iterable[_Item], ahead: int) -> Generator[_Item, None, None]:
+def prefetch(items: Iterable[_Item], ahead: int) -> Generator[_Item, None, None]:
     """Take items in another thread, in order, at most ``ahead`` of them before they are asked for.
 
     Close it to stop the thread early; what an item raises comes where the item would.
@@ -318,13 +319,13 @@ def _shares(
     Pneumothorax over pneumothorax and aerated lung (with airways) of the same side, both of this
     volume; nothing where the spacing is not known.
     """
-    outlined = np.stack(
+    predicted_mask = np.stack(
         [lungs.coarse(lesion_plane(lesions, int(index), shape)) for index in lungs.indices]
     )
     shares: dict[Side, float] = {}
     for side in Side:
         volumes = [x.volume_ml for x in lesions if x.side is side and x.volume_ml is not None]
-        lung = lungs.lung_ml(side, outlined)
+        lung = lungs.lung_ml(side, predicted_mask)
         if volumes and lung is not None:
             shares[side] = sum(volumes) / (sum(volumes) + lung)
     return shares

@@ -1,7 +1,7 @@
-"""Lesions of a volume: 26-connected components of what stage two outlined.
+"""Lesions of a volume: 26-connected components of the predicted mask.
 
 Each lesion is kept cropped to its own box. Components are found run of slices by run of slices
-(none reaches across a slice without a mask), so that memory follows what was outlined and not the
+(none reaches across a slice without a mask), so that memory follows the predicted mask and not the
 length of the series.
 """
 
@@ -80,7 +80,7 @@ def find_volume_lesions(
     spacing_mm: tuple[float, float, float] | None,
     geometry: Geometry | None,
 ) -> tuple[VolumeLesion, ...]:
-    """Split what was outlined into lesions.
+    """Split the predicted mask into lesions.
 
     Args:
         masks: of all slices.

@@ -1,4 +1,4 @@
-"""What stage two outlined, slice by slice, packed: one bit a voxel, one byte more inside a mask.
+"""The predicted mask, slice by slice, packed: one bit a voxel, one byte more inside a mask.
 
 The probabilities themselves would be four bytes a voxel of the whole volume; they are only needed
 inside the mask, where a lesion's score is their mean.

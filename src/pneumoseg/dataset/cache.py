@@ -173,8 +173,8 @@ class Cache:
         return np.array([row.label for row in self.rows], dtype=np.int8)
 
     @cached_property
-    def outlined(self) -> NDArray[np.bool_]:
-        """Whether a row's mask can be trusted, bool (N,): not where a model said «positive»."""
+    def has_mask(self) -> NDArray[np.bool_]:
+        """Whether a row's mask can be trusted, bool (N,): not of silver positives."""
         silver = np.array([row.label_origin == "silver" for row in self.rows], dtype=np.bool_)
         trusted: NDArray[np.bool_] = ~(silver & (self.labels == 1))
         return trusted

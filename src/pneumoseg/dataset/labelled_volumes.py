@@ -91,7 +91,7 @@ class LabelledVolume:
         return Placement.letterbox(*self.volume.shape[1:]).source_pixels_per_grid_pixel
 
     def slice_labels(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Whether each slice is positive, and whether it is clear, as in the cache: (slices,)."""
+        """Whether a slice is positive and whether unambiguous, as in the cache: (slices,)."""
         own = mask_areas(self.truth, self.pixels_per_grid_pixel)
         positive = own >= self.smallest_mask_px
         return positive, positive | ((own == 0) & (neighbours_most(own) == 0))

@@ -21,7 +21,7 @@ TEST = "test"
 EXCLUDED = "excluded"
 PARTS = (TRAIN, CALIBRATION, TEST, EXCLUDED)
 """``excluded``: a film that may not be evaluated on, of a patient who is in calibration or test; a
-CT slice that is neither clearly positive nor clearly negative."""
+CT slice that is ambiguous, neither positive nor negative."""
 
 
 @dataclass(frozen=True)

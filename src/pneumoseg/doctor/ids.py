@@ -17,7 +17,7 @@ _DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
-class Film:
+class FilmNames:
     """The names a film goes by: the image id, and the file's stem where that is another."""
 
     image_id: str
@@ -34,7 +34,7 @@ class Mapping:
 
 
 def id_findings(
-    films: Iterable[Film], rows: Iterable[str], table: Iterable[str], *, labels_given: bool
+    films: Iterable[FilmNames], rows: Iterable[str], table: Iterable[str], *, labels_given: bool
 ) -> list[DataFinding]:
     """Compare the ids of films, masks and table.
 
@@ -69,7 +69,7 @@ def id_findings(
     return found
 
 
-def suggest_mapping(lost: list[str], free: list[Film]) -> Mapping | None:
+def suggest_mapping(lost: list[str], free: list[FilmNames]) -> Mapping | None:
     """Find the rule that joins most of the ids without a film to films without an id.
 
     Args:
@@ -91,10 +91,10 @@ def suggest_mapping(lost: list[str], free: list[Film]) -> Mapping | None:
     return best
 
 
-_Rule = tuple[str, Callable[[str], str], Callable[[Film], str]]
+_Rule = tuple[str, Callable[[str], str], Callable[[FilmNames], str]]
 
 
-def _rules(lost: list[str], free: list[Film]) -> list[_Rule]:
+def _rules(lost: list[str], free: list[FilmNames]) -> list[_Rule]:
     """Rules from the most to the least common; the first of equals is suggested."""
     rules: list[_Rule] = [
         ("upper and lower case were the same", str.casefold, lambda f: f.image_id.casefold()),

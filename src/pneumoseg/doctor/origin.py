@@ -32,7 +32,7 @@ _FREE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
+class TracedFilm:
     """What is known of one film: traces, patient, label (None where unknown), side (or None)."""
 
     traces: NDArray[np.float64]
@@ -57,7 +57,7 @@ class TraceFigure:
 
 
 def trace_figures(
-    films: Sequence[Film], sides: tuple[str, str] | None, seed: int
+    films: Sequence[TracedFilm], sides: tuple[str, str] | None, seed: int
 ) -> tuple[TraceFigure, ...]:
     """Measure how well traces separate the sides, and the labels.
 
@@ -71,7 +71,7 @@ def trace_figures(
         the positives, among the negatives; labels among all films and on each side.
     """
     known = [film for film in films if film.label is not None]
-    comparisons: list[tuple[str, str, list[Film], list[bool]]] = []
+    comparisons: list[tuple[str, str, list[TracedFilm], list[bool]]] = []
     if sides is not None:
         for label, word in ((True, "positive"), (False, "negative")):
             among = [f for f in known if f.label is label and f.side in sides]
@@ -90,7 +90,7 @@ def trace_figures(
     return tuple(figures)
 
 
-def _figure(films: list[Film], truth: NDArray[np.bool_], seed: int) -> Estimate:
+def _figure(films: list[TracedFilm], truth: NDArray[np.bool_], seed: int) -> Estimate:
     patients = np.array([film.patient for film in films])
     rng = np.random.default_rng(seed)
     scores = out_of_fold_scores(np.stack([f.traces for f in films]), truth, patients, rng)

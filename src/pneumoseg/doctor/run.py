@@ -42,7 +42,7 @@ from pneumoseg.doctor.labels import (
     table_conflicts,
 )
 from pneumoseg.doctor.mask_table import read_mask_table
-from pneumoseg.doctor.origin import Film, TraceFigure, trace_figures
+from pneumoseg.doctor.origin import TracedFilm, TraceFigure, trace_figures
 from pneumoseg.doctor.report import DoctorReport, write_report
 from pneumoseg.errors import DataError, UsageError, at_least
 from pneumoseg.reading import walk
@@ -260,7 +260,7 @@ def _id_findings(
     labels: Mapping[str, bool],
 ) -> list[DataFinding]:
     """A film is labelled by its mask, else by the table, else by another source."""
-    names = [ids.Film(f.image_id, strip_image_suffix(f.path.name)) for f in films]
+    names = [ids.FilmNames(f.image_id, strip_image_suffix(f.path.name)) for f in films]
     labelled = set(masks.images) or set(labels)
     return ids.id_findings(
         names, labelled | set(silver), table, labels_given=bool(labelled or silver)
@@ -307,7 +307,7 @@ def _case(
 
 def _traces(cases: Sequence[Case], sides: Sequence[str], seed: int) -> tuple[TraceFigure, ...]:
     """Two sides are told apart; of more sides none is."""
-    films = [Film(c.film.traces, c.patient or c.image_id, c.label, c.side) for c in cases]
+    films = [TracedFilm(c.film.traces, c.patient or c.image_id, c.label, c.side) for c in cases]
     return trace_figures(films, (sides[0], sides[1]) if len(sides) == 2 else None, seed)
 
 

@@ -159,7 +159,7 @@ def check_conditions(where: tuple[str, ...], table: Path | None) -> None:
     """Refuse conditions without a table, or that are none.
 
     Raises:
-        UsageError: as said.
+        UsageError: a choice that contradicts another.
     """
     if where and table is None:
         raise UsageError("--where chooses films by a table's columns; give --table as well")

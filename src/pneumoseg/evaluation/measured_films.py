@@ -33,7 +33,7 @@ class MeasuredFilm:
 
     Attributes:
         label: whether the mask as drawn has any pixel.
-        outlined: whether the cascade outlined anything.
+        has_predicted_mask: whether the cascade's mask has any pixel.
         dice: on the film's pixels; 0 for a missed lesion, 1 where both are empty.
         true_share: share of the film's pixels that the truth covers.
         predicted_share: share of the film's pixels that the outline covers.
@@ -44,7 +44,7 @@ class MeasuredFilm:
     """
 
     label: bool
-    outlined: bool
+    has_predicted_mask: bool
     dice: float
     true_share: float
     predicted_share: float
@@ -66,7 +66,7 @@ class Cases:
     """NaN where the record does not say."""
     spacing_known: NDArray[np.bool_]
     label: NDArray[np.bool_]
-    outlined: NDArray[np.bool_]
+    has_predicted_mask: NDArray[np.bool_]
     dice: NDArray[np.float64]
     true_share: NDArray[np.float64]
     predicted_share: NDArray[np.float64]
@@ -114,7 +114,7 @@ def measure_cases(
         seconds=np.array([np.nan if p.seconds is None else p.seconds for p in predictions]),
         spacing_known=np.array([p.spacing_mm is not None for p in predictions], dtype=np.bool_),
         label=np.array([film.label for film in films], dtype=np.bool_),
-        outlined=np.array([film.outlined for film in films], dtype=np.bool_),
+        has_predicted_mask=np.array([film.has_predicted_mask for film in films], dtype=np.bool_),
         dice=np.array([film.dice for film in films], dtype=np.float64),
         true_share=np.array([film.true_share for film in films], dtype=np.float64),
         predicted_share=np.array([film.predicted_share for film in films], dtype=np.float64),
@@ -161,7 +161,7 @@ def _measure(
     lost = label and not found
     return MeasuredFilm(
         label=label,
-        outlined=bool(predicted.any()),
+        has_predicted_mask=bool(predicted.any()),
         dice=0.0 if lost else metrics.dice(predicted, true),
         true_share=float(true.mean()),
         predicted_share=float(predicted.mean()),

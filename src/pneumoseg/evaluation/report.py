@@ -14,7 +14,7 @@ from typing import Any
 
 from pneumoseg.evaluation import report_curves as curves
 from pneumoseg.evaluation.measured_films import Cases
-from pneumoseg.evaluation.report_figures import measure, report_figures, stratum_figures
+from pneumoseg.evaluation.report_figures import measure_figures, report_figures, stratum_figures
 from pneumoseg.evaluation.report_page import write_report_page
 from pneumoseg.evaluation.report_pictures import draw_report
 from pneumoseg.evaluation.strata import Stratum, strata
@@ -147,7 +147,7 @@ def _measured(
     parts: list[list[Quantity]], cases: Cases, draws: Resampler
 ) -> list[list[tuple[str, Estimate]]]:
     """Measure all parts on one draw and hand each its own figures."""
-    found = iter(measure([each for part in parts for each in part], cases, draws))
+    found = iter(measure_figures([each for part in parts for each in part], cases, draws))
     return [[next(found) for _ in part] for part in parts]
 
 

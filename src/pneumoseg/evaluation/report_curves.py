@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pneumoseg import metrics
 from pneumoseg.evaluation.measured_films import Cases
-from pneumoseg.evaluation.report_figures import NO_POSITIVE, measure, share
+from pneumoseg.evaluation.report_figures import NO_POSITIVE, measure_figures, share
 from pneumoseg.statistics import weighted
 from pneumoseg.statistics.estimate import Quantity
 from pneumoseg.statistics.froc import Candidates
@@ -76,7 +76,9 @@ def reliability_bins(cases: Cases, draws: Resampler) -> list[dict[str, Any]]:
     quantities = [share("reliability", "observed", cases.label, inside, "") for inside in members]
     return [
         {"probability": float(cases.probability[inside].mean())} | asdict(figure)
-        for inside, (_, figure) in zip(members, measure(quantities, cases, draws), strict=True)
+        for inside, (_, figure) in zip(
+            members, measure_figures(quantities, cases, draws), strict=True
+        )
     ]
 
 
@@ -99,7 +101,7 @@ def size_bins(cases: Cases, draws: Resampler) -> list[dict[str, Any]]:
         dice = weighted.mean_over(cases.dice, inside)
         quantities.append(share("size", "recall", cases.positive, inside, NO_POSITIVE))
         quantities.append(Quantity("lesion Dice", inside, dice, NO_POSITIVE))
-    figures = [asdict(figure) for _, figure in measure(quantities, cases, draws)]
+    figures = [asdict(figure) for _, figure in measure_figures(quantities, cases, draws)]
     return [
         {"smallest": low, "median": middle, "largest": high}
         | {"recall": figures[2 * k], "lesion_dice": figures[2 * k + 1]}

@@ -34,7 +34,7 @@ def _quantity(
     return Quantity(name, over, statistic, reason, group=group)
 
 
-def measure(
+def measure_figures(
     quantities: Sequence[Quantity], cases: Cases, draws: Resampler
 ) -> list[tuple[str, Estimate]]:
     """Estimate quantities: (group, estimate), in their order."""
@@ -114,7 +114,7 @@ def _outlines(cases: Cases) -> Iterator[Quantity]:
     yield _quantity(
         group, "SIIM mean Dice minus all-empty", everything, weighted.difference(siim, silent), ""
     )
-    marked = cases.outlined
+    marked = cases.has_predicted_mask
     yield share(group, "recall by outline", marked, label, NO_POSITIVE)
     yield share(group, "specificity by outline", ~marked, ~label, NO_NEGATIVE)
     both = ~np.isnan(cases.hd95_mm)

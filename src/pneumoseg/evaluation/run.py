@@ -23,7 +23,7 @@ from pneumoseg.evaluation.report import (
     ReportInput,
     write_report,
 )
-from pneumoseg.evaluation.report_figures import main_figures, measure
+from pneumoseg.evaluation.report_figures import main_figures, measure_figures
 from pneumoseg.metrics import ConfusionMatrix, Estimate
 from pneumoseg.reading.predictions import count_failures, read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
@@ -49,7 +49,7 @@ class EvaluateSettings:
     """SIIM CSV of the true masks (columns ImageId and EncodedPixels)."""
     table: Path | None = None
     """CSV with image_id, patient_id: intervals by patient; the report splits by view, age, sex.
-    Without it slices of CT are taken by volume."""
+    Without it CT slices are taken by volume."""
     mask_grid: int | None = None
     """Side of the square grid the true masks were drawn on, where it is not the images' own."""
     report: bool = False
@@ -152,7 +152,7 @@ def run_evaluate(settings: EvaluateSettings) -> Evaluation:
     )
     draws = resampler(cases.patient, cases.label.size, seed=settings.seed, repeats=settings.repeats)
     evaluation = Evaluation(
-        figures=tuple(figure for _, figure in measure(main_figures(cases), cases, draws)),
+        figures=tuple(figure for _, figure in measure_figures(main_figures(cases), cases, draws)),
         confusion=metrics.confusion(cases.positive, cases.label),
         confusion_default=metrics.confusion(cases.probability >= CLASSIFIER_THRESHOLD, cases.label),
         classifier_threshold=threshold,

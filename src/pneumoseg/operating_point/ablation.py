@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 
 from pneumoseg.metrics import Estimate
 from pneumoseg.operating_point.ablation_picture import draw_ablation
-from pneumoseg.operating_point.joint import Progress, SearchSettings, scored_films
+from pneumoseg.operating_point.joint import SearchProgress, SearchSettings, scored_films
 from pneumoseg.operating_point.joint_search import (
     NO_GATE,
     Aim,
-    Films,
+    FilmOutcomes,
     Nested,
-    Outcome,
+    ScoredFilms,
     Space,
     nested_search,
     outer_folds,
@@ -50,10 +50,10 @@ ALWAYS = "always segment"
 TRIPLET = "always, triplet rule"
 SOFT = "soft gate"
 WAYS = {
-    CASCADE: Space(shares=(1.0,), top_rules=False),
-    ALWAYS: Space(shares=(NO_GATE,), top_rules=False),
+    CASCADE: Space(shares=(1.0,), triplet_rules=False),
+    ALWAYS: Space(shares=(NO_GATE,), triplet_rules=False),
     TRIPLET: Space(shares=(NO_GATE,)),
-    SOFT: Space(shares=(NO_GATE,), top_rules=False),
+    SOFT: Space(shares=(NO_GATE,), triplet_rules=False),
 }
 """What each way may choose besides the threshold of the pixels and the smallest lesion."""
 FALSE_OUTLINES = "false outlines"
@@ -108,7 +108,7 @@ class Ablation:
     folder: Path
 
 
-def run_ablate(settings: AblateSettings, *, on_film: Progress | None = None) -> Ablation:
+def run_ablate(settings: AblateSettings, *, on_film: SearchProgress | None = None) -> Ablation:
     """Compare the four ways on the same folds and write the report.
 
     Raises:
@@ -120,7 +120,7 @@ def run_ablate(settings: AblateSettings, *, on_film: Progress | None = None) -> 
     measuring = None if on_film is None else lambda done: on_film("measuring soft masks", done)
     soft = outline_tables(scores, weight=films.probability, on_film=measuring)
     films_of = dict.fromkeys(WAYS, films) | {
-        SOFT: Films(soft, films.probability, films.label, films.patient, films.small)
+        SOFT: ScoredFilms(soft, films.probability, films.label, films.patient, films.small)
     }
     fold = outer_folds(
         films.label, films.patient, np.random.default_rng(settings.seed), settings.folds
@@ -195,7 +195,7 @@ def _signed(difference: Estimate, direction: float) -> str:
 def _report(
     way: str,
     found: Mapping[str, Nested],
-    films: Films,
+    films: ScoredFilms,
     scores: CascadeScores,
     settings: AblateSettings,
 ) -> WayReport:
@@ -217,7 +217,7 @@ def _report(
 
 
 def per_film(
-    outcome: Outcome, films: Films
+    outcome: FilmOutcomes, films: ScoredFilms
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.bool_] | None]]:
     """One value per film for every figure that is a mean, and the films it is taken over."""
     marked = outcome.marked.astype(np.float64)
@@ -235,7 +235,7 @@ def per_film(
 def _content(
     reports: list[WayReport],
     verdicts: Mapping[Aim, str],
-    films: Films,
+    films: ScoredFilms,
     scores: CascadeScores,
     cascade: Cascade,
     settings: AblateSettings,

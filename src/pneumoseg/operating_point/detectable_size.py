@@ -175,7 +175,7 @@ def removed_by_size(true_lesions: Sequence[tuple[int, ...]], smallest_kept: int)
     )
 
 
-def removed_by_top_rule(true_lesions: Sequence[tuple[int, ...]], needed: int) -> Removed:
+def removed_by_triplet_rule(true_lesions: Sequence[tuple[int, ...]], needed: int) -> Removed:
     """Count positive films (and their components) whose whole truth is below the rule's area."""
     emptied = [areas for areas in true_lesions if sum(areas) < needed]
     return Removed(

@@ -23,7 +23,7 @@ from pneumoseg.operating_point.derived_bundle import derive_bundle
 from pneumoseg.operating_point.detectable_size import (
     SeenSizes,
     removed_by_size,
-    removed_by_top_rule,
+    removed_by_triplet_rule,
 )
 from pneumoseg.operating_point.joint_picture import draw_operating_point
 from pneumoseg.operating_point.joint_search import (
@@ -33,8 +33,8 @@ from pneumoseg.operating_point.joint_search import (
     SMALL_KEPT,
     Aim,
     Constraint,
-    Films,
     Nested,
+    ScoredFilms,
     nested_search,
     outer_folds,
 )
@@ -49,7 +49,7 @@ from pneumoseg.storage.result import write_result
 
 OPERATING_POINT_FILE = "operating_point.json"
 SMALL_PERCENT = 1.0
-Progress = Callable[[str, int], None]
+SearchProgress = Callable[[str, int], None]
 """Called with what is being done and the number of films done."""
 
 
@@ -139,7 +139,7 @@ class AimReport:
         )
         if films["smallest_kept"]:
             sentences.append(
-                f"the top rule's area ({films['smallest_kept']} px) is more than the whole "
+                f"the triplet rule's area ({films['smallest_kept']} px) is more than the whole "
                 f"pneumothorax of {films['films']} of {films['of_films']} positive films"
             )
         return sentences
@@ -169,7 +169,7 @@ def _size_sentence(size: SeenSizes) -> str:
 
 
 def run_operating_point(
-    settings: OperatingPointSettings, *, on_film: Progress | None = None
+    settings: OperatingPointSettings, *, on_film: SearchProgress | None = None
 ) -> OperatingPointReport:
     """Choose the operating point for both aims and report it.
 
@@ -196,8 +196,8 @@ def run_operating_point(
 
 
 def scored_films(
-    cascade: Cascade, settings: SearchSettings, on_film: Progress | None
-) -> tuple[CascadeScores, Films]:
+    cascade: Cascade, settings: SearchSettings, on_film: SearchProgress | None
+) -> tuple[CascadeScores, ScoredFilms]:
     """Score the films of the settings and measure their masks at every setting."""
 
     def progress(what: str) -> Callable[[int], None] | None:
@@ -207,11 +207,11 @@ def scored_films(
     tables = outline_tables(scores, on_film=progress("measuring masks"))
     small = scores.label & (film_percent(scores, tables.truth_area) < settings.small_percent)
     probability = cascade.bundle.card.calibration.apply(scores.logit)
-    return scores, Films(tables, probability, scores.label, scores.patient, small)
+    return scores, ScoredFilms(tables, probability, scores.label, scores.patient, small)
 
 
 def _report(
-    found: Nested, films: Films, scores: CascadeScores, settings: SearchSettings
+    found: Nested, films: ScoredFilms, scores: CascadeScores, settings: SearchSettings
 ) -> AimReport:
     return AimReport(
         aim=found.aim,
@@ -225,7 +225,7 @@ def _report(
 def _content(
     aims: tuple[AimReport, ...],
     nested: list[Nested],
-    films: Films,
+    films: ScoredFilms,
     bundle: Bundle,
     settings: OperatingPointSettings,
 ) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def _content(
                 "sizes": [asdict(size) for size in report.sizes],
                 "removed_by_min_pixels": asdict(removed_by_size(lesions, report.config.min_pixels)),
                 "removed_by_top_rule": asdict(
-                    removed_by_top_rule(lesions, report.config.top_min_pixels)
+                    removed_by_triplet_rule(lesions, report.config.top_min_pixels)
                 ),
                 "seen": found.outcome.seen[label].tolist(),
             }
@@ -269,7 +269,7 @@ def _content(
 
 
 def _derive(
-    parent: Bundle, folder: Path, report: AimReport, films: Films, settings: SearchSettings
+    parent: Bundle, folder: Path, report: AimReport, films: ScoredFilms, settings: SearchSettings
 ) -> Bundle:
     """The parent with the chosen point; its figures are the out-of-fold ones."""
     rule = "certified" if settings.certified else "measured"

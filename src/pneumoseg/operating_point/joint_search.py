@@ -72,7 +72,7 @@ class Constraint:
 
 
 @dataclass(frozen=True, eq=False)
-class Films:
+class ScoredFilms:
     """What the search knows of the films, (n,) each.
 
     ``small`` marks positive films whose lesion is small; ``probability`` is calibrated.
@@ -90,11 +90,11 @@ class Space:
     """Which choices are tried: shares of the allowed misses, and whether the triplet rule is."""
 
     shares: tuple[float | None, ...] = (*SHARES_OF_MISSES, NO_GATE)
-    top_rules: bool = True
+    triplet_rules: bool = True
 
 
 @dataclass(frozen=True)
-class Choice:
+class SearchChoice:
     """One operating point: indices into the tables, and what they stand for."""
 
     share_of_misses: float | None
@@ -105,7 +105,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class FilmOutcomes:
     """What happens to every film at the operating point that never saw it, (n,) each.
 
     ``seen`` says whether a positive film's mask reaches ``SEEN_DICE``.
@@ -123,9 +123,9 @@ class Nested:
     """The choice on all films, the choice of each outer fold, the films' out-of-fold outcomes."""
 
     aim: Aim
-    final: Choice
-    folds: tuple[Choice, ...]
-    outcome: Outcome
+    final: SearchChoice
+    folds: tuple[SearchChoice, ...]
+    outcome: FilmOutcomes
     fold: NDArray[np.int64] = field(repr=False)
 
 
@@ -147,7 +147,7 @@ def outer_folds(
 
 
 def nested_search(
-    films: Films,
+    films: ScoredFilms,
     fold: NDArray[np.int64],
     aim: Aim,
     constraint: Constraint,
@@ -168,7 +168,7 @@ def nested_search(
     space = space or Space()
     everyone = np.ones(fold.size, dtype=np.bool_)
     n = fold.size
-    outcome = Outcome(
+    outcome = FilmOutcomes(
         np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.zeros(n),
         np.zeros(n),
     )  # fmt: skip
@@ -184,7 +184,7 @@ def nested_search(
     return Nested(aim, final, tuple(choices), outcome, fold)
 
 
-def apply_choice(films: Films, choice: Choice) -> Outcome:
+def apply_choice(films: ScoredFilms, choice: SearchChoice) -> FilmOutcomes:
     """What happens to every film at one operating point."""
     tables = films.tables
     suspected = films.probability >= choice.config.classifier_threshold
@@ -192,11 +192,11 @@ def apply_choice(films: Films, choice: Choice) -> Outcome:
     area = np.where(kept, tables.area[:, choice.bottom, choice.smallest], 0.0)
     silent = np.where(films.label, 0.0, 1.0)
     dice = np.where(kept, tables.dice[:, choice.bottom, choice.smallest], silent)
-    return Outcome(suspected, area > 0, films.label & (dice >= SEEN_DICE), dice, area)
+    return FilmOutcomes(suspected, area > 0, films.label & (dice >= SEEN_DICE), dice, area)
 
 
 def gate_threshold(
-    films: Films, among: Bools, share: float | None, constraint: Constraint, *, final: bool
+    films: ScoredFilms, among: Bools, share: float | None, constraint: Constraint, *, final: bool
 ) -> float:
     """Stage one's threshold on some films.
 
@@ -230,13 +230,13 @@ def gate_threshold(
 
 
 def _choose(
-    films: Films,
+    films: ScoredFilms,
     fold: NDArray[np.int64],
     among: Bools,
     aim: Aim,
     constraint: Constraint,
     space: Space,
-) -> Choice:
+) -> SearchChoice:
     """The best choice on some films, judged on their inner folds."""
     shape = _shape(films.tables, space)
     gates = [gate_threshold(films, among, share, constraint, final=True) for share in space.shares]
@@ -256,11 +256,15 @@ def _choose(
         top_threshold=top_threshold,
         top_min_pixels=top_min_pixels,
     )
-    return Choice(space.shares[share], rule, bottom, smallest, config)
+    return SearchChoice(space.shares[share], rule, bottom, smallest, config)
 
 
 def _shape(tables: OutlineTables, space: Space) -> tuple[int, int, int]:
-    return len(tables.rules) if space.top_rules else 1, len(tables.bottoms), len(tables.min_pixels)
+    return (
+        len(tables.rules) if space.triplet_rules else 1,
+        len(tables.bottoms),
+        len(tables.min_pixels),
+    )
 
 
 @dataclass
@@ -280,7 +284,7 @@ class _Sums:
     def zeros(cls, shape: Sequence[int]) -> _Sums:
         return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape))
 
-    def add(self, films: Films, gated: Bools, judged: Bools) -> None:
+    def add(self, films: ScoredFilms, gated: Bools, judged: Bools) -> None:
         """Add the films that pass stage one; those judged but not gated have no mask."""
         tables, shape = films.tables, self.dice.shape
         for total, over, values in (

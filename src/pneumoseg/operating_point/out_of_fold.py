@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pneumoseg.metrics import Estimate
 from pneumoseg.operating_point.detectable_size import SeenSizes, seen_sizes
-from pneumoseg.operating_point.joint_search import Films, Outcome
+from pneumoseg.operating_point.joint_search import FilmOutcomes, ScoredFilms
 from pneumoseg.operating_point.scores import CascadeScores
 from pneumoseg.statistics.paired import FilmEstimator
 
@@ -19,7 +19,7 @@ def film_percent(scores: CascadeScores, grid_area: NDArray[np.float64]) -> NDArr
 
 
 def outcome_figures(
-    outcome: Outcome, films: Films, seed: int, repeats: int
+    outcome: FilmOutcomes, films: ScoredFilms, seed: int, repeats: int
 ) -> tuple[Estimate, ...]:
     """Figures of out-of-fold outcomes, each with n and an interval by patient."""
     by_film = FilmEstimator(films.label, films.patient, seed, repeats)
@@ -38,7 +38,7 @@ def outcome_figures(
     )
 
 
-def _by_patient(by_film: FilmEstimator, outcome: Outcome, films: Films) -> Estimate:
+def _by_patient(by_film: FilmEstimator, outcome: FilmOutcomes, films: ScoredFilms) -> Estimate:
     """Share of positive patients whose every positive film is suspected: what is certified."""
     names, member = np.unique(films.patient, return_inverse=True)
     positives = np.bincount(member, weights=films.label, minlength=names.size)
@@ -49,7 +49,7 @@ def _by_patient(by_film: FilmEstimator, outcome: Outcome, films: Films) -> Estim
 
 
 def outcome_sizes(
-    outcome: Outcome, films: Films, scores: CascadeScores, seed: int, repeats: int
+    outcome: FilmOutcomes, films: ScoredFilms, scores: CascadeScores, seed: int, repeats: int
 ) -> tuple[SeenSizes, ...]:
     """Seen sizes in pixels of the grid, percent of the film, and mm² where spacing is known."""
     area = films.tables.truth_area

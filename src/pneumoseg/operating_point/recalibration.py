@@ -17,7 +17,7 @@ import numpy as np
 from pneumoseg.audits.page import Audit, Panel, write_audit
 from pneumoseg.audits.scores import (
     LARGEST_BATCH,
-    Progress,
+    FilmProgress,
     StageOne,
     check_draws,
 )
@@ -111,7 +111,7 @@ class Claims:
 
 
 def run_recalibrate(
-    settings: RecalibrateSettings, on_progress: Progress | None = None
+    settings: RecalibrateSettings, on_progress: FilmProgress | None = None
 ) -> Recalibrated:
     """Fit threshold and probability to local films and write a derived bundle with a report.
 
@@ -143,7 +143,7 @@ def run_recalibrate(
 
 
 def score_local(
-    settings: LocalFilms, stage_one: StageOne, on_progress: Progress | None = None
+    settings: LocalFilms, stage_one: StageOne, on_progress: FilmProgress | None = None
 ) -> LocalScores:
     """Run stage one on the labelled films, a batch in memory at a time."""
     logits: list[float] = []

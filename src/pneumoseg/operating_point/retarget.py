@@ -92,7 +92,7 @@ class Retarget:
 
 
 def run_retarget(settings: RetargetSettings) -> Retarget:
-    """Work out PPV and NPV at other prevalences; derive a bundle for one of them when asked.
+    """Work out PPV and NPV at other prevalences; derive a bundle for one of them on request.
 
     Writes ``retarget.json`` and, from it, ``retarget.png`` into ``settings.out``.
 
@@ -129,7 +129,7 @@ def run_retarget(settings: RetargetSettings) -> Retarget:
 
 
 def retarget_rows(found: Retarget) -> list[tuple[str, ...]]:
-    """The asked prevalences as text cells, a header first."""
+    """The requested prevalences as text cells, a header first."""
     rows: list[tuple[str, ...]] = [
         ("prevalence", "PPV", "95 % interval", "NPV", "95 % interval", "suspected")
     ]

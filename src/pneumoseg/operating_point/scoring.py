@@ -52,7 +52,7 @@ class ScoreSettings(FilmSet):
     bundle: str = "cxr"
     """Shipped bundle by name, or a bundle's folder."""
     scores: Path = Path("outputs/scores")
-    """Folder that keeps what the networks said; the same films and weights are not run again."""
+    """Folder that keeps the networks' predictions; the same films and weights are not run again."""
     threads: int | None = None
     """Processor threads of the networks; None takes all cores."""
 

@@ -6,7 +6,7 @@ Contrast and brightness are then what another window centre and width do.
 Re-compression as JPEG is part of it on purpose: positives and negatives of the public data went
 through different numbers of JPEG passes, and a classifier must not be able to read that history.
 
-Where few films are outlined more is asked for: films enlarged about their lesion, stretched, bent
+Where few films have a mask there is more: films enlarged about their lesion, stretched, bent
 (a coarse grid of random shifts, bicubic between its nodes: Ronneberger et al., «U-Net», MICCAI
 2015, arXiv 1505.04597; elastic distortion itself: Simard et al., ICDAR 2003), and covered in part
 (cutout: DeVries and Taylor, 2017, arXiv 1708.04552). All geometry is one map, so that every pixel
@@ -68,7 +68,7 @@ class AugmentSettings:
     recompress: float = 0.5
     """Probability of one more JPEG pass, quality 50 to 95."""
     lesion_zoom_share: float = 0.0
-    """Share of outlined films enlarged by lesion_zoom in place of scale: with a lesion, about a
+    """Share of films with a mask enlarged by lesion_zoom in place of scale: with a lesion, about a
     point near it; healthy ones about any point, so that being enlarged says nothing of the label.
     """
     lesion_zoom: tuple[float, float] = (1.1, 2.0)

@@ -36,7 +36,7 @@ class CalibrateSettings:
     """Run folder of ``pneumoseg train segmenter``."""
     cache: Path = Path("cache/lean")
     """The cache both were trained on; its calibration part chooses, its test part is measured.
-    Of CT the whole volumes are read again, from where prepare found them."""
+    For CT the whole volumes are read again, from where prepare found them."""
     out: Path = Path("bundles/cxr")
     """Folder of the bundle to write; an earlier bundle there is replaced as a whole."""
     name: str = "cxr"
@@ -44,14 +44,14 @@ class CalibrateSettings:
     version: str = "1"
     """Version of the weights; it goes into every finding."""
     recall: float = TARGET_RECALL
-    """Recall the classifier threshold is chosen for, on the calibration part; of CT, that of slices
-    in every source, after their neighbours were heard."""
+    """Recall the classifier threshold is chosen for, on the calibration part; for CT that of
+    slices, in every source, on logits smoothed over neighbouring slices."""
     classifier_size: int = 0
     """Side of the classifier's input in pixels, 0 for the one it was trained at."""
     segmenter_size: int = 0
     """Side of the segmenter's input in pixels, 0 for the one it was trained at."""
     mirror: bool = False
-    """Average both networks over each film and its mirror image; twice their time. Not of CT."""
+    """Average both networks over each film and its mirror image; twice their time. Not for CT."""
     seed: int = 0
     """Seed of the folds and of the bootstrap."""
     data: str = ""

@@ -35,7 +35,7 @@ class Chosen:
         calibration: from logit to probability.
         config: thresholds and the smallest lesions.
         log_losses: of each method of calibration that was tried.
-        leaderboard: the operating point of the best SIIM mean Dice; None of CT.
+        leaderboard: the operating point of the best SIIM mean Dice; None for CT.
     """
 
     calibration: Calibration

@@ -1,13 +1,13 @@
 """CT: the calibration part's whole volumes choose probability, thresholds and smallest lesions.
 
-Stage one is calibrated as it is used, on logits that the neighbouring slices agreed on
-(:mod:`pneumoseg.ct.gating`). Its threshold reaches the asked recall of slices in *every* source:
+Stage one is calibrated as it is used, on logits smoothed over neighbouring slices
+(:mod:`pneumoseg.ct.gating`). Its threshold reaches the required recall of slices in *every* source:
 phantoms are easier than real lungs, and there are more of their slices.
 
 Stage two's threshold is searched on whole volumes and on single slices alike; the smallest lesion
 in mL on volumes, the smallest in pixels on single slices, which stand for pictures without spacing.
 What is maximised is the mean Dice of those with pneumothorax, a miss counting 0, as for films:
-stage one has spoken of the others. Then the smallest lesion grows as long as that costs next to
+stage one has judged the others. Then the smallest lesion grows as long as that costs next to
 nothing, so that fewer outlines are false.
 """
 
@@ -51,15 +51,15 @@ class _Sliced:
     """Stage one's answers to one volume.
 
     Attributes:
-        agreed: float64 (slices,), logits after the neighbours were heard.
-        positive: bool (slices,), of the slices that are clear.
-        clear: bool (slices,).
+        smoothed: float64 (slices,), logits smoothed over neighbouring slices.
+        positive: bool (slices,), of the unambiguous slices.
+        unambiguous: bool (slices,).
     """
 
     place: VolumePlace
-    agreed: NDArray[np.float64]
+    smoothed: NDArray[np.float64]
     positive: NDArray[np.bool_]
-    clear: NDArray[np.bool_]
+    unambiguous: NDArray[np.bool_]
 
 
 def choose(
@@ -86,18 +86,20 @@ def choose(
     window = cache.window or Window()
     network = load_network(classifier.int8)
     sliced = [_slice_logits(place, network, window) for place in volumes_of(cache, "calibration")]
-    clear = [one.clear for one in sliced]
-    logits = np.concatenate([one.agreed[one.clear] for one in sliced])
-    labels = np.concatenate([one.positive[one.clear] for one in sliced])
-    groups = np.repeat([one.place.anatomy for one in sliced], [int(c.sum()) for c in clear])
-    sources = np.repeat([one.place.settings.name for one in sliced], [int(c.sum()) for c in clear])
+    unambiguous = [one.unambiguous for one in sliced]
+    logits = np.concatenate([one.smoothed[one.unambiguous] for one in sliced])
+    labels = np.concatenate([one.positive[one.unambiguous] for one in sliced])
+    groups = np.repeat([one.place.anatomy for one in sliced], [int(c.sum()) for c in unambiguous])
+    sources = np.repeat(
+        [one.place.settings.name for one in sliced], [int(c.sum()) for c in unambiguous]
+    )
     calibration, losses = choose_calibration(logits, labels, groups, np.random.default_rng(seed))
     probability = calibration.apply(logits)
     threshold = threshold_for_every_source(probability, labels, sources, recall)
     search = LesionSearch()
     network = load_network(segmenter.int8)
     for one in sliced:
-        suspected = calibration.apply(one.agreed) >= threshold
+        suspected = calibration.apply(one.smoothed) >= threshold
         labelled = one.place.open()
         levels = _levels(labelled.volume, network, window, suspected)
         search.add(labelled, levels)
@@ -114,7 +116,7 @@ def threshold_for_every_source(
     sources: NDArray[np.str_],
     recall: float,
 ) -> float:
-    """The largest threshold whose recall is at least the asked one in each source with positives.
+    """The largest threshold whose recall is the required one or more in each source with positives.
 
     Args:
         probability: (n,) calibrated, in [0, 1].
@@ -272,8 +274,10 @@ def _slice_logits(place: VolumePlace, network: Network, window: Window) -> _Slic
     logits = [run_on_grids(network, batch, NORMALISATION)[:, 0] for batch in _batches(grids)]
     volume = labelled.volume
     gate = SliceGate.of(volume.shape[0], volume.spacing_mm, volume.geometry)
-    positive, clear = labelled.slice_labels()
-    return _Sliced(place, gate.agreed(np.concatenate(logits).astype(np.float64)), positive, clear)
+    positive, unambiguous = labelled.slice_labels()
+    return _Sliced(
+        place, gate.smoothed(np.concatenate(logits).astype(np.float64)), positive, unambiguous
+    )
 
 
 def _levels(

@@ -1,6 +1,6 @@
 """Where a network's first weights come from: ``--init scratch | imagenet | lite2 | PATH | BUNDLE``.
 
-Never a silent fall back: what was asked for is loaded completely, or an error names the other
+Never a silent fall back: what was requested is loaded completely, or an error names the other
 choices.
 """
 
@@ -19,7 +19,7 @@ from pneumoseg.bundle import load_bundle
 from pneumoseg.classifier_efficientnet_b3 import EfficientNetB3Classifier
 from pneumoseg.errors import BundleError, RuntimeUnavailableError, UsageError
 from pneumoseg.runtime.torch import load_weights as load_exported_weights
-from pneumoseg.training.grow import grow_from_lite2
+from pneumoseg.training.net2net import widen_lite2
 
 UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError)
 """What torch.load was seen to raise on files that are damaged or something else."""
@@ -44,7 +44,7 @@ def build_classifier(
     torch.manual_seed(seed)
     model = EfficientNetB3Classifier(drop_path_rate=drop_path_rate)
     if init == "lite2":
-        model.load_state_dict(grow_from_lite2(seed).state_dict())
+        model.load_state_dict(widen_lite2(seed).state_dict())
     else:
         _load(model, init, "classifier", model.backbone, classifier_efficientnet_b3.BACKBONE)
     return model
@@ -59,7 +59,7 @@ def build_segmenter(
         drop_path_rate=drop_path_rate, shallow_skips=shallow_skips
     )
     if init == "lite2":
-        raise UsageError("init lite2 grows the classifier only; the choices are " + CHOICES)
+        raise UsageError("init lite2 is for the classifier only; the choices are " + CHOICES)
     _load(model, init, "segmenter", model.encoder, segmenter_convnext_tiny.BACKBONE)
     return model
 

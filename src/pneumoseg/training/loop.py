@@ -80,7 +80,7 @@ class Task(Protocol):
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Where a run stands; all that a resumed run must know beside the tensors."""
 
     epoch: int = 0
@@ -103,8 +103,11 @@ class Progress:
 
 
 def train(
-    task: Task, *, overwrite: bool = False, on_step: Callable[[Progress, float], None] | None = None
-) -> Progress:
+    task: Task,
+    *,
+    overwrite: bool = False,
+    on_step: Callable[[TrainingProgress, float], None] | None = None,
+) -> TrainingProgress:
     """Train a network into ``task.recipe.out``; a stopped run of the same recipe is resumed.
 
     Args:
@@ -125,8 +128,8 @@ def train(
 
 
 def _train(
-    task: Task, overwrite: bool, on_step: Callable[[Progress, float], None] | None
-) -> Progress:
+    task: Task, overwrite: bool, on_step: Callable[[TrainingProgress, float], None] | None
+) -> TrainingProgress:
     schedule = task.recipe.schedule
     run = _Run(task)
     run.open_folder(overwrite)
@@ -180,7 +183,7 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
     def learn_one_epoch(
-        self, progress: Progress, on_step: Callable[[Progress, float], None] | None
+        self, progress: TrainingProgress, on_step: Callable[[TrainingProgress, float], None] | None
     ) -> list[float]:
         """Take an epoch's steps, or fewer where the clock runs out; the loss of each."""
         schedule, losses = self.recipe.schedule, []
@@ -219,13 +222,13 @@ class _Run:
         self.average.update_parameters(self.accelerator.unwrap_model(self.model))
         return float(loss.item())
 
-    def _agree_on_time(self, progress: Progress) -> None:
+    def _agree_on_time(self, progress: TrainingProgress) -> None:
         """Take the main process's clock, so that a budget of minutes ends all processes at once."""
         if self.accelerator.num_processes > 1:
             seconds = torch.tensor(progress.seconds, device=self.accelerator.device)
             progress.seconds = float(broadcast(seconds).item())
 
-    def validate_and_keep(self, progress: Progress, losses: list[float]) -> None:
+    def validate_and_keep(self, progress: TrainingProgress, losses: list[float]) -> None:
         """Measure the averaged network, write the record, keep the network if it is the best."""
         share, started = progress.share(self.recipe.schedule, self.steps), time.monotonic()
         self.task.set_progress(self.average, share)
@@ -250,17 +253,17 @@ class _Run:
             write_json(self.recipe.out / "metrics.json", progress.history)
             draw_training_curves(progress.history, self.recipe.out / "curves.png")
 
-    def resume(self) -> Progress:
+    def resume(self) -> TrainingProgress:
         """Load the last checkpoint of the run folder, or start."""
         last, old = self.recipe.out / "last", self.recipe.out / "last.old"
         if old.is_dir() and not last.is_dir():  # killed between the two renames of a checkpoint
             old.rename(last)
         if not last.is_dir():
-            return Progress()
+            return TrainingProgress()
         self.accelerator.load_state(str(last))
-        return Progress(**json.loads((last / "progress.json").read_text(encoding="utf-8")))
+        return TrainingProgress(**json.loads((last / "progress.json").read_text(encoding="utf-8")))
 
-    def checkpoint(self, progress: Progress) -> None:
+    def checkpoint(self, progress: TrainingProgress) -> None:
         """Replace ``last/`` as a whole, so that a kill at any moment leaves one good checkpoint."""
         folder = self.recipe.out
         new, last, old = folder / "last.new", folder / "last", folder / "last.old"

@@ -43,8 +43,8 @@ def measure(
         Dice, also at the leaderboard point and of empty masks alone; AUROC, recall, specificity and
         lesion Dice of each view; recall and lesion Dice by lesion size
         (:data:`pneumoseg.evaluation.strata.SIZES`); and how far int8 storage agrees with float32
-        (decisions equal; Dice between the masks of the films that either outlined). Each with n and
-        a bootstrap 95 % interval by patient.
+        (decisions equal; Dice between the masks where either predicts one). Each with n and a
+        bootstrap 95 % interval by patient.
     """
     rows = part_with_positives(cache, "test")
     labels = cache.labels[rows] == 1
@@ -56,7 +56,7 @@ def measure(
     submitted_dices = _dices(submitted, truth)
     dices, agreement = _dices(masks, truth), _dices(masks, masks_f32)
     everyone = np.ones(len(rows), dtype=np.bool_)
-    outlined = np.asarray((masks | masks_f32).any(axis=(1, 2)), dtype=np.bool_)
+    either_predicted = np.asarray((masks | masks_f32).any(axis=(1, 2)), dtype=np.bool_)
     films = _Predicted(labels, probability, positive, dices)
     quantities = [
         *films.decisions("", everyone),
@@ -69,7 +69,7 @@ def measure(
         *_by_view(films, [cache.rows[row].view for row in rows]),
         *_by_size(films, _sizes(cache, rows)),
         _mean("int8 decisions equal to float32", positive == positive_f32, everyone),
-        _mean("int8 masks, Dice with float32", agreement, outlined),
+        _mean("int8 masks, Dice with float32", agreement, either_predicted),
     ]
     found = estimator(labels, cache.patients[rows], seed=seed).estimates(quantities)
     split = "test part, patients never trained or calibrated on"

@@ -1,6 +1,6 @@
 """CT: a bundle measured on the test part's whole volumes, as it ships.
 
-Every figure is taken source by source, since a phantom is not a patient. A slice that is not clear
+Every figure is taken source by source, since a phantom is not a patient. A slice that is ambiguous
 (:mod:`pneumoseg.dataset.prepare.volumes`) is left out of the figures of slices and is part of
 those of volumes. Single slices are measured as pictures are, without spacing, so that they have no
 volume; the Dice of each is that of its one slice.
@@ -50,9 +50,9 @@ class MeasuredVolume:
         probability: float64 (slices,), smoothed over its neighbours; 0 where it was refused.
         suspected: bool (slices,).
         positive: bool (slices,), truth.
-        clear: bool (slices,), whether the slice counts as one.
+        unambiguous: bool (slices,), whether the slice counts as one.
         dice: of the whole volume; 0 for a pneumothorax that was missed.
-        is_outlined: whether anything was.
+        has_predicted_mask: whether any voxel was predicted.
         has_air: whether there is a pneumothorax.
         predicted_ml: None of a picture.
         true_ml: None of a picture.
@@ -64,9 +64,9 @@ class MeasuredVolume:
     probability: NDArray[np.float64]
     suspected: NDArray[np.bool_]
     positive: NDArray[np.bool_]
-    clear: NDArray[np.bool_]
+    unambiguous: NDArray[np.bool_]
     dice: float
-    is_outlined: bool
+    has_predicted_mask: bool
     has_air: bool
     predicted_ml: float | None
     true_ml: float | None
@@ -106,7 +106,7 @@ def measure(
 
 def measure_volume(cascade: VolumeCascade, labelled: LabelledVolume) -> MeasuredVolume:
     """Run the cascade on one volume and hold it against its truth."""
-    positive, clear = labelled.slice_labels()
+    positive, unambiguous = labelled.slice_labels()
     slices = labelled.volume.shape[0]
     try:
         finding = cascade.predict(labelled.volume)
@@ -115,10 +115,10 @@ def measure_volume(cascade: VolumeCascade, labelled: LabelledVolume) -> Measured
             raise
         # What a user is refused is a pneumothorax not found.
         logger.warning("%s was refused: %s", labelled.volume.source.image_id, error)
-        probability, shared, outlined, predicted_ml = np.zeros(slices), 0, 0, 0.0
+        probability, shared, predicted, predicted_ml = np.zeros(slices), 0, 0, 0.0
     else:
         probability = finding.slice_probabilities
-        shared, outlined = _overlap(finding, labelled.truth), finding.voxels
+        shared, predicted = _overlap(finding, labelled.truth), finding.voxels
         predicted_ml = finding.volume_ml or 0.0
     true = int(np.count_nonzero(labelled.truth))
     voxel_ml = labelled.voxel_ml
@@ -129,9 +129,9 @@ def measure_volume(cascade: VolumeCascade, labelled: LabelledVolume) -> Measured
         probability=probability,
         suspected=probability >= cascade.config.classifier_threshold,
         positive=positive,
-        clear=clear,
-        dice=2.0 * shared / (true + outlined) if true + outlined else 1.0,
-        is_outlined=outlined > 0,
+        unambiguous=unambiguous,
+        dice=2.0 * shared / (true + predicted) if true + predicted else 1.0,
+        has_predicted_mask=predicted > 0,
         has_air=true > 0,
         predicted_ml=None if voxel_ml is None else predicted_ml,
         true_ml=None
@@ -158,17 +158,19 @@ def source_figures(
         Of slices: AUROC, recall, specificity. Of volumes: Dice of those with pneumothorax (misses
         count 0), share of these with an outline, share of the others without one. Where volumes
         are known in mL: over those with pneumothorax the mean error, the mean absolute error and
-        Pearson's r of predicted and true volume; over the others the mean of what was outlined.
+        Pearson's r of predicted and true volume; over the others the mean of what was predicted.
         Each with n and a bootstrap 95 % interval by anatomy, or by volume where there is one
         anatomy.
     """
-    probability = np.concatenate([one.probability[one.clear] for one in measured])
-    suspected = np.concatenate([one.suspected[one.clear] for one in measured])
-    labels = np.concatenate([one.positive[one.clear] for one in measured])
+    probability = np.concatenate([one.probability[one.unambiguous] for one in measured])
+    suspected = np.concatenate([one.suspected[one.unambiguous] for one in measured])
+    labels = np.concatenate([one.positive[one.unambiguous] for one in measured])
     unit, per_volume = _groups(measured)
-    per_slice = np.repeat(per_volume, [int(one.clear.sum()) for one in measured])
-    anatomies = np.repeat([one.anatomy for one in measured], [int(x.clear.sum()) for x in measured])
-    left_out = sum(int((~one.clear).sum()) for one in measured)
+    per_slice = np.repeat(per_volume, [int(one.unambiguous.sum()) for one in measured])
+    anatomies = np.repeat(
+        [one.anatomy for one in measured], [int(x.unambiguous.sum()) for x in measured]
+    )
+    left_out = sum(int((~one.unambiguous).sum()) for one in measured)
     source = f"{origin}, source {measured[0].source}".removeprefix(", ")
     tag, every = f"({measured[0].source})", np.ones(labels.size, dtype=np.bool_)
     slices = [
@@ -190,13 +192,13 @@ def source_figures(
 def _volume_quantities(
     measured: Sequence[MeasuredVolume], has_air: NDArray[np.bool_]
 ) -> list[Quantity]:
-    outlined = np.array([one.is_outlined for one in measured])
+    has_mask = np.array([one.has_predicted_mask for one in measured])
     dices = np.array([one.dice for one in measured])
     name = measured[0].source
     found = [
         _mean(f"Dice of volumes ({name})", dices, has_air),
-        _mean(f"recall of volumes ({name})", outlined, has_air),
-        _mean(f"specificity of volumes ({name})", ~outlined, ~has_air),
+        _mean(f"recall of volumes ({name})", has_mask, has_air),
+        _mean(f"specificity of volumes ({name})", ~has_mask, ~has_air),
     ]
     if any(one.predicted_ml is None or one.true_ml is None for one in measured):
         return found
@@ -254,12 +256,12 @@ def _agreement(
     positive_f32, masks_f32 = _decide(reference, cache, rows)
     equal = positive == positive_f32
     dices = np.array([metrics.dice(a, b) for a, b in zip(masks, masks_f32, strict=True)])
-    outlined = np.asarray((masks | masks_f32).any(axis=(1, 2)), dtype=np.bool_)
+    either_predicted = np.asarray((masks | masks_f32).any(axis=(1, 2)), dtype=np.bool_)
     labels, anatomies = cache.labels[rows] == 1, cache.patients[rows]
     every = np.ones(rows.size, dtype=np.bool_)
     quantities = [
         _mean("int8 decisions equal to float32", equal, every),
-        _mean("int8 masks, Dice with float32", dices, outlined),
+        _mean("int8 masks, Dice with float32", dices, either_predicted),
     ]
     by_slice = estimator(labels, anatomies, seed=seed)
     return _card_figures(by_slice, quantities, "anatomy", origin)

@@ -98,7 +98,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class ClassifierRecipe(Recipe):
-    """Stage one: focal loss, balanced batches, best epoch by F2 unless told otherwise."""
+    """Stage one: focal loss, balanced batches, best epoch by F2 unless set otherwise."""
 
     out: Path = Path("runs/classifier")
     """The run folder to write; an unfinished run in it is resumed."""
@@ -115,7 +115,7 @@ class ClassifierRecipe(Recipe):
     relu6_until: float = 0.0
     """Share of the training over which ReLU6 slides to SiLU (0.5 with init lite2), 0 for SiLU."""
     keep_by: Literal["f2", "auroc"] = "f2"
-    """Which figure of the calibration part keeps an epoch; F2 hardly moves where many are ill."""
+    """Which figure of the calibration part keeps an epoch; F2 hardly moves with many positives."""
     target_recall: float = TARGET_RECALL
     """Recall at which the validation's specificity is reported."""
     drop_path_rate: float = 0.2
@@ -137,18 +137,17 @@ class SegmenterRecipe(Recipe):
     drop_path_rate: float = 0.1
     """Stochastic depth of the encoder."""
     teacher: str = ""
-    """Network whose inner maps the encoder shall show: a best.pt of a classifier or of a teacher
+    """Network whose feature maps the encoder shall show: a best.pt of a classifier or of a teacher
     (encoder efficientnet_b3), or a bundle; empty: none. A teacher's masks stand in for those that
-    positive films without an outline lack; without one such films are left out."""
+    positive films lack; without one such films are left out."""
     teacher_weight: float = 1.0
-    """First weight of that lesson; it fades linearly to 0 over the training."""
+    """First weight of that feature loss; it fades linearly to 0 over the training."""
     teacher_share: float = 0.0
     """Share of the teacher's probability in what the cross-entropy is against, on every film; the
     rest is the mask. Where nobody drew one, all is the teacher's. Dice keeps to masks: there, what
     the teacher finds more likely than not."""
     teacher_zoom: float = 1.0
-    """The teacher sees films this many times larger than the pupil: 1.5 where it was taught finer.
-    """
+    """The teacher sees films this many times larger than the student, as it was trained."""
     film_dice_weight: float = 0.0
     """Weight of the Dice averaged over films with a lesion, beside that of the whole batch."""
 

@@ -20,13 +20,13 @@ from pneumoseg.metrics import SEED_BETA
 from pneumoseg.plots import draw_confusion, draw_roc
 from pneumoseg.preprocess import mask_to_input, to_tensor
 from pneumoseg.settings import CLASSIFIER_THRESHOLD, SEGMENTER_THRESHOLD
-from pneumoseg.training import teach
+from pneumoseg.training import distill
 from pneumoseg.training.augment import AugmentSettings, augment
-from pneumoseg.training.grow import set_silu_share, use_sliding_activations
+from pneumoseg.training.distill import UNKNOWN
 from pneumoseg.training.initialise import build_classifier, build_segmenter
 from pneumoseg.training.losses import combo_loss, evidence_loss, focal_loss
+from pneumoseg.training.net2net import set_silu_share, use_sliding_activations
 from pneumoseg.training.recipes import ClassifierRecipe, Recipe, SegmenterRecipe
-from pneumoseg.training.teach import UNKNOWN
 from pneumoseg.training.validation import (
     NORMALISATION,
     VALIDATION_BATCH,
@@ -35,7 +35,7 @@ from pneumoseg.training.validation import (
 )
 
 
-class Films(Dataset[tuple[torch.Tensor, ...]]):
+class FilmDataset(Dataset[tuple[torch.Tensor, ...]]):
     """Augmented films of the cache with what is to be learnt from them.
 
     Items are float32 (1, size, size), the label, float32 (1,), and with ``masks`` the mask at the
@@ -59,7 +59,7 @@ class Films(Dataset[tuple[torch.Tensor, ...]]):
         # torch seeds each loader process and epoch; numpy's generator hangs on that seed.
         rng = np.random.default_rng(int(torch.randint(0, 2**62, (1,)).item()))
         looked_at = self.masks or self.settings.lesion_zoom_share > 0
-        mask = self.cache.masks[row] if looked_at and self.cache.outlined[row] else None
+        mask = self.cache.masks[row] if looked_at and self.cache.has_mask[row] else None
         film, mask = augment(self.cache.images[row], mask, self.settings, rng)
         tensor = torch.from_numpy(to_tensor(film, self.size, NORMALISATION))
         label = torch.tensor([float(self.cache.labels[row])])
@@ -73,7 +73,7 @@ class Films(Dataset[tuple[torch.Tensor, ...]]):
 def sampling_weights(
     cache: Cache, rows: NDArray[np.int64], positive_share: float, recipe: Recipe
 ) -> NDArray[np.float64]:
-    """Weigh films for a ``WeightedRandomSampler``: positives as asked, sources as the recipe says.
+    """Weigh films for a ``WeightedRandomSampler``: positives by their share, sources by the recipe.
 
     Returns:
         float64 (n,), summing to 1.
@@ -141,7 +141,7 @@ class ClassifierTask:
         rows = _rows(self.cache, "train")
         weights = sampling_weights(self.cache, rows, self.recipe.positive_share, self.recipe)
         masks = self.recipe.evidence_weight > 0
-        return Films(self.cache, rows, self.recipe, masks=masks), torch.from_numpy(weights)
+        return FilmDataset(self.cache, rows, self.recipe, masks=masks), torch.from_numpy(weights)
 
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         """Focal loss, and where the recipe asks for it how far the evidence is from the lesion."""
@@ -233,14 +233,14 @@ class SegmenterTask:
         self.cache = Cache.open(recipe.cache)
         self.validation = _rows(self.cache, "calibration")
         self.predicted = np.zeros(0, dtype=np.bool_)
-        self.teacher = teach.find_teacher(recipe)
-        self.lesson_weight = recipe.teacher_weight
+        self.teacher = distill.find_teacher(recipe)
+        self.feature_loss_weight = recipe.teacher_weight
 
     def build(self) -> nn.Module:
         """U-Net on ConvNeXt-Tiny, or a teacher, from the recipe's start."""
         recipe = self.recipe
         if recipe.encoder == "efficientnet_b3":
-            return teach.build_teacher(
+            return distill.build_teacher(
                 recipe.init, drop_path_rate=recipe.drop_path_rate, seed=recipe.seed
             )
         return build_segmenter(
@@ -251,29 +251,29 @@ class SegmenterTask:
         )
 
     def training_set(self) -> tuple[Dataset[Any], torch.Tensor]:
-        """The training part, enriched with lesions; all of them outlined unless a teacher draws."""
+        """The training part, enriched with lesions; all with a mask unless a teacher segments."""
         rows = _rows(self.cache, "train")
-        if self.teacher is None or not self.teacher.outlines:
-            rows = rows[self.cache.outlined[rows]]
+        if self.teacher is None or not self.teacher.segments:
+            rows = rows[self.cache.has_mask[rows]]
         weights = sampling_weights(self.cache, rows, self.recipe.lesion_share, self.recipe)
-        return Films(self.cache, rows, self.recipe, masks=True), torch.from_numpy(weights)
+        return FilmDataset(self.cache, rows, self.recipe, masks=True), torch.from_numpy(weights)
 
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
-        """BCE plus Dice over the whole batch, and what is left of the teacher's lesson."""
+        """BCE plus Dice over the whole batch, and what is left of the teacher's feature loss."""
         films, _, masks = batch
         films = films.contiguous(memory_format=torch.channels_last)
         weight = self.recipe.film_dice_weight
         if self.teacher is None:
             return combo_loss(model(films), masks, film_dice_weight=weight)
-        shown, drawn = self.teacher.look(films)
-        masks, soft = teach.taught_targets(masks, drawn, self.recipe.teacher_share)
+        shown, predicted = self.teacher.look(films)
+        masks, soft = distill.distillation_targets(masks, predicted, self.recipe.teacher_share)
         logits, maps = model(films, with_features=True)
         loss = combo_loss(logits, masks, film_dice_weight=weight, soft_targets=soft)
-        return loss + self.lesson_weight * teach.lesson_loss(maps, shown)
+        return loss + self.feature_loss_weight * distill.feature_loss(maps, shown)
 
     def set_progress(self, model: nn.Module, progress: float) -> None:
-        """Let the teacher's lesson fade."""
-        self.lesson_weight = self.recipe.teacher_weight * (1 - progress)
+        """Let the feature loss fade."""
+        self.feature_loss_weight = self.recipe.teacher_weight * (1 - progress)
 
     def eligible(self, progress: float) -> bool:
         """Every epoch may be kept."""

@@ -43,7 +43,7 @@ class ReportRow:
         area_mm2: their area in mm², or None where the spacing is unknown.
         truth: whether there is a pneumothorax, or None where it is not known.
         picture_jpeg: the film with its outlines, a JPEG file.
-        is_ct: whether it is a volume of CT; the areas are then not shown.
+        is_ct: whether it is a CT volume; the areas are then not shown.
         volume_ml: of the lesions of a CT, None where the spacing is unknown.
     """
 

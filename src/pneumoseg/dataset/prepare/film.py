@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, Prepared, Record
+from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, PreparedRecord, Record
 from pneumoseg.dataset.prepare.source import files_below
 from pneumoseg.dataset.prepare.tables import cells_by_id, present_columns
 from pneumoseg.errors import DataError, InputError, UsageError, at_least, fraction
@@ -28,7 +28,7 @@ TABLE_COLUMNS = ("patient_id", "split", "view", "age", "sex")
 """Columns read from a source's table, each where it is there; ``image_id`` must be."""
 
 NO_LABEL = "no-label"
-NOT_CLEAR = "not-clear"
+AMBIGUOUS = "not-clear"
 DUPLICATE = "duplicate-image"
 
 FROM_MASK = "mask"
@@ -128,7 +128,7 @@ class SourceTables:
         """Every file of the folder is tried."""
         return files_below(self.settings.images)
 
-    def prepare(self, path: Path) -> tuple[Prepared, ...]:
+    def prepare(self, path: Path) -> tuple[PreparedRecord, ...]:
         """One file, one record."""
         return (prepare_film(self, path),)
 
@@ -136,7 +136,7 @@ class SourceTables:
         """Only films whose split column holds ``evaluate_on``, where it is given."""
         return self.parts == "split" and self.settings.evaluate_on in (None, record.split)
 
-    def is_clear(self, record: Record) -> bool:
+    def is_unambiguous(self, record: Record) -> bool:
         """A film's label is never in doubt here."""
         return True
 
@@ -167,7 +167,7 @@ def read_source_tables(settings: SourceSettings) -> SourceTables:
     return SourceTables(settings, mask_rows, probabilities, facts)
 
 
-def prepare_film(tables: SourceTables, path: Path) -> Prepared:
+def prepare_film(tables: SourceTables, path: Path) -> PreparedRecord:
     """Read, label and letterbox one file; never raises for what is wrong with the file."""
     settings = tables.settings
     file = path.relative_to(settings.images).as_posix()
@@ -180,7 +180,7 @@ def prepare_film(tables: SourceTables, path: Path) -> Prepared:
         elif image_id in tables.probabilities:
             silver = _silver_label(settings, tables.probabilities[image_id])
             if silver is None:
-                return _left_out(settings, file, image_id, NOT_CLEAR)
+                return _left_out(settings, file, image_id, AMBIGUOUS)
             origin, runs = FROM_SILVER, []
         else:
             return _left_out(settings, file, image_id, NO_LABEL)
@@ -190,7 +190,7 @@ def prepare_film(tables: SourceTables, path: Path) -> Prepared:
         label = silver or label
         grid, _ = to_grid(image)
     except InputError as error:
-        return Prepared(Record(settings.name, file, FAILED, error.code, str(error)))
+        return PreparedRecord(Record(settings.name, file, FAILED, error.code, str(error)))
     facts = tables.facts.get(image_id, {})
     record = Record(
         settings.name,
@@ -208,7 +208,7 @@ def prepare_film(tables: SourceTables, path: Path) -> Prepared:
         rows=image.shape[0],
         cols=image.shape[1],
     )
-    return Prepared(record, grid, mask)
+    return PreparedRecord(record, grid, mask)
 
 
 def _silver_label(settings: SourceSettings, probability: float) -> int | None:
@@ -220,8 +220,8 @@ def _silver_label(settings: SourceSettings, probability: float) -> int | None:
     return None
 
 
-def _left_out(settings: SourceSettings, file: str, image_id: str, code: str) -> Prepared:
-    return Prepared(Record(settings.name, file, LEFT_OUT, code, image_id=image_id))
+def _left_out(settings: SourceSettings, file: str, image_id: str, code: str) -> PreparedRecord:
+    return PreparedRecord(Record(settings.name, file, LEFT_OUT, code, image_id=image_id))
 
 
 def _label_and_mask(

@@ -62,7 +62,7 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedRecord:
     """A record and, where it is a row, its film and mask, uint8 (512, 512)."""
 
     record: Record
@@ -70,7 +70,7 @@ class Prepared:
     mask: NDArray[np.uint8] | None = None
 
 
-class Journal:
+class CacheJournal:
     """The journal and the two data files of an unfinished cache, opened to append.
 
     Attributes:
@@ -89,7 +89,7 @@ class Journal:
             self._masks_path = folder / MASKS_FILE
             self._open = stack.pop_all()
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> CacheJournal:
         return self
 
     def __exit__(
@@ -100,7 +100,7 @@ class Journal:
     ) -> None:
         self._open.close()
 
-    def append(self, batch: Sequence[Prepared]) -> None:
+    def append(self, batch: Sequence[PreparedRecord]) -> None:
         """Store a batch: when this returns, a kill or a power cut loses none of it."""
         for prepared in batch:
             if prepared.record.outcome != ROW:

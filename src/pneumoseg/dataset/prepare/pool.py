@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from pneumoseg.dataset.prepare.journal import Prepared
+from pneumoseg.dataset.prepare.journal import PreparedRecord
 from pneumoseg.dataset.prepare.source import LabelledSource
 from pneumoseg.errors import DataError
 
@@ -28,7 +28,7 @@ def prepare_in_order(
     *,
     workers: int,
     ahead: int,
-) -> Iterator[tuple[Prepared, ...]]:
+) -> Iterator[tuple[PreparedRecord, ...]]:
     """Prepare files in some processes.
 
     Args:
@@ -49,7 +49,7 @@ def prepare_in_order(
         return
     context = multiprocessing.get_context("spawn")  # fork is unsafe beside a progress bar's thread
     with ProcessPoolExecutor(workers, context, _start_worker, (list(sources),)) as pool:
-        waiting: deque[Future[tuple[Prepared, ...]]] = deque()
+        waiting: deque[Future[tuple[PreparedRecord, ...]]] = deque()
         try:
             for task in todo:
                 waiting.append(pool.submit(_work, task))
@@ -79,6 +79,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(task: tuple[int, Path]) -> tuple[Prepared, ...]:
+def _work(task: tuple[int, Path]) -> tuple[PreparedRecord, ...]:
     index, path = task
     return _worker_sources[index].prepare(path)

@@ -69,7 +69,7 @@ def rows_with_parts(
     return tuple(
         CacheRow(
             row=number,
-            part=part if source_of[record.source].is_clear(record) else EXCLUDED,
+            part=part if source_of[record.source].is_unambiguous(record) else EXCLUDED,
             **{name: getattr(record, name) for name in _COPIED},
         )
         for number, (record, part) in enumerate(zip(made, parts, strict=True))

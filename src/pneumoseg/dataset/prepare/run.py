@@ -37,8 +37,8 @@ from pneumoseg.dataset.prepare.journal import (
     JOURNAL_FILE,
     LEFT_OUT,
     ROW,
-    Journal,
-    Prepared,
+    CacheJournal,
+    PreparedRecord,
 )
 from pneumoseg.dataset.prepare.pool import prepare_in_order
 from pneumoseg.dataset.prepare.rows import count, rows_with_parts, warn, write_failures
@@ -163,7 +163,7 @@ def prepare(
     files = [(index, path) for index, source in enumerate(sources) for path in source.files()]
     if _claim(settings, len(files), overwrite=overwrite):
         return Cache.open(settings.out)
-    with Journal(settings.out) as journal:
+    with CacheJournal(settings.out) as journal:
         _read_all(settings, sources, files, journal, on_progress or _no_progress)
         records = tuple(journal.records)
     rows = rows_with_parts(sources, records, settings.fractions, settings.seed)
@@ -244,7 +244,7 @@ def _read_all(
     settings: PrepareSettings,
     sources: list[LabelledSource],
     files: list[tuple[int, Path]],
-    journal: Journal,
+    journal: CacheJournal,
     on_progress: Callable[[int, int], None],
 ) -> None:
     """Read every file that the journal does not know whole, and append what becomes of it."""
@@ -266,7 +266,7 @@ def _read_all(
         workers=settings.workers,
         ahead=VOLUMES_AHEAD if settings.volumes else BATCH,
     )
-    batch: list[Prepared] = []
+    batch: list[PreparedRecord] = []
     for number, prepared in enumerate(arriving, start=1):
         # A kill while the journal was written may have left the first records of a volume.
         batch += [_without_duplicate(one, image_ids) for one in prepared[begun[number - 1] :]]
@@ -276,12 +276,12 @@ def _read_all(
             on_progress(done + number, len(files))
 
 
-def _without_duplicate(prepared: Prepared, image_ids: set[str]) -> Prepared:
+def _without_duplicate(prepared: PreparedRecord, image_ids: set[str]) -> PreparedRecord:
     """Leave out an image id that is already a row (the films' order decides); note a new one."""
     record = prepared.record
     if record.outcome != ROW:
         return prepared
     if record.image_id in image_ids:
-        return Prepared(replace(record, outcome=LEFT_OUT, code=DUPLICATE))
+        return PreparedRecord(replace(record, outcome=LEFT_OUT, code=DUPLICATE))
     image_ids.add(record.image_id)
     return prepared

@@ -6,7 +6,7 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Protocol
 
-from pneumoseg.dataset.prepare.journal import Prepared, Record
+from pneumoseg.dataset.prepare.journal import PreparedRecord, Record
 from pneumoseg.errors import UsageError
 from pneumoseg.reading import walk
 
@@ -29,14 +29,14 @@ class LabelledSource(Protocol):
     def files(self) -> list[Path]:
         """Files to prepare, in a fixed order."""
 
-    def prepare(self, path: Path) -> tuple[Prepared, ...]:
+    def prepare(self, path: Path) -> tuple[PreparedRecord, ...]:
         """Read, label and letterbox one file; never raises for what is wrong with the file."""
 
     def may_evaluate(self, record: Record) -> bool:
         """Whether a row may be calibrated or tested on."""
 
-    def is_clear(self, record: Record) -> bool:
-        """Whether a row is clearly positive or clearly negative; others are excluded."""
+    def is_unambiguous(self, record: Record) -> bool:
+        """Whether a row is unambiguously positive or negative; others are excluded."""
 
 
 def files_below(folder: Path) -> list[Path]:

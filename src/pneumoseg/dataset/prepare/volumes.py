@@ -1,12 +1,12 @@
 """From one CT volume and its mask to rows of the cache: a row a slice, as films are prepared.
 
 A slice's own mask does not say all: where the lung's rim is cut obliquely, or just above and below
-the air, a slice shows a trace of it and its mask has a few pixels or none. Such a slice would teach
-the classifier either way by accident. So a slice is
+the air, a slice shows a trace of it and its mask has a few pixels or none. Either label of
+such a slice would be an accident. So a slice is
 
 - positive, where its mask has ``smallest_mask_px`` pixels or more,
 - negative, where its mask and those of the two adjacent slices are empty,
-- and *not clear* in between: it gets the part ``excluded``, is neither trained on nor measured as a
+- and *ambiguous* in between: it gets the part ``excluded``, is neither trained on nor measured as a
   slice. In the measurement of whole volumes it counts like any other.
 """
 
@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, Prepared, Record
+from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, PreparedRecord, Record
 from pneumoseg.dataset.prepare.source import files_below
 from pneumoseg.dataset.prepare.tables import cells_by_id, present_columns
 from pneumoseg.errors import DataError, InputError, UsageError, at_least
@@ -62,7 +62,7 @@ class VolumeSourceSettings:
     slices_per_volume: int = 0
     """Slices of a volume taken at most, evenly spread; 0 takes all."""
     smallest_mask_px: int = SMALLEST_MASK_PX
-    """Pixels of the 512×512 grid from which a slice is positive; fewer are not clear."""
+    """Pixels of the 512×512 grid from which a slice is positive; fewer are ambiguous."""
 
     def __post_init__(self) -> None:
         at_least("slices_per_volume", self.slices_per_volume, 0)
@@ -110,7 +110,7 @@ class VolumeSource:
         only = self.settings.only
         return not only or self.facts.get(volume_id_of(path), {}).get(SOURCE) == only
 
-    def prepare(self, path: Path) -> tuple[Prepared, ...]:
+    def prepare(self, path: Path) -> tuple[PreparedRecord, ...]:
         """One volume, a record for each slice that is taken."""
         return prepare_volume(self, path)
 
@@ -118,7 +118,7 @@ class VolumeSource:
         """All, unless the source only trains."""
         return self.parts != "train"
 
-    def is_clear(self, record: Record) -> bool:
+    def is_unambiguous(self, record: Record) -> bool:
         """See the module's docstring."""
         is_empty = record.mask_px == record.neighbour_mask_px == 0
         return is_empty or record.mask_px >= self.settings.smallest_mask_px
@@ -186,7 +186,7 @@ def _found(path: Path) -> VolumeInput:
     return found
 
 
-def prepare_volume(source: VolumeSource, path: Path) -> tuple[Prepared, ...]:
+def prepare_volume(source: VolumeSource, path: Path) -> tuple[PreparedRecord, ...]:
     """Read, label and letterbox the chosen slices; never raises for what is wrong with the file."""
     settings = source.settings
     file = path.relative_to(settings.images).as_posix()
@@ -197,7 +197,7 @@ def prepare_volume(source: VolumeSource, path: Path) -> tuple[Prepared, ...]:
     except InputError as error:
         outcome = LEFT_OUT if error.code == NO_MASK else FAILED
         return (
-            Prepared(
+            PreparedRecord(
                 Record(settings.name, file, outcome, error.code, str(error), volume_id=volume_id)
             ),
         )
@@ -205,7 +205,7 @@ def prepare_volume(source: VolumeSource, path: Path) -> tuple[Prepared, ...]:
 
 def _rows(
     source: VolumeSource, file: str, volume: Volume, mask: NDArray[np.bool_]
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedRecord]:
     volume_id = volume.source.image_id
     facts = source.facts.get(volume_id, {})
     placement = Placement.letterbox(*volume.shape[1:])
@@ -232,7 +232,7 @@ def _rows(
             neighbour_mask_px=int(beside[index]),
             of_file=len(chosen),
         )
-        yield Prepared(record, grid, mask_to_grid(mask[index]))
+        yield PreparedRecord(record, grid, mask_to_grid(mask[index]))
 
 
 def mask_areas(mask: NDArray[np.bool_], pixels_per_grid_pixel: float) -> NDArray[np.int64]:

@@ -82,14 +82,14 @@ def break_even_rate(classifier_ms: float, segmenter_ms: float) -> float | None:
     return None if classifier_ms >= segmenter_ms else 1.0 - classifier_ms / segmenter_ms
 
 
-def break_even(classifier: Timing, segmenter: Timing, outlining: Timing) -> BreakEven:
+def break_even(classifier: Timing, segmenter: Timing, postprocessing: Timing) -> BreakEven:
     """Break-even from what was measured, and how far the spread of the repeats moves it."""
     return BreakEven(
         pass_rate=break_even_rate(classifier.median_ms, segmenter.median_ms),
         worst=break_even_rate(classifier.upper_quartile_ms, segmenter.lower_quartile_ms),
         best=break_even_rate(classifier.lower_quartile_ms, segmenter.upper_quartile_ms),
         with_outlining=break_even_rate(
-            classifier.median_ms, segmenter.median_ms + outlining.median_ms
+            classifier.median_ms, segmenter.median_ms + postprocessing.median_ms
         ),
     )
 

@@ -7,14 +7,14 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pneumoseg.installation.bench.result import OUTLINING, READING, STAGE_ONE, STAGE_TWO
+from pneumoseg.installation.bench.result import POSTPROCESSING, READING, STAGE_ONE, STAGE_TWO
 from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MARKERS = "os^Dv"
-_COLOURS = {READING: FAINT, STAGE_ONE: ACCENT, STAGE_TWO: SECOND, OUTLINING: FAINT}
+_COLOURS = {READING: FAINT, STAGE_ONE: ACCENT, STAGE_TWO: SECOND, POSTPROCESSING: FAINT}
 
 
 def draw_bench(document: Mapping[str, Any], path: Path) -> None:

@@ -16,8 +16,8 @@ from pneumoseg.installation.bench.timing import Timing
 
 READING = "reading and resizing"
 STAGE_ONE, STAGE_TWO = "stage one", "stage two"
-OUTLINING = "outlining and run lengths"
-STEPS = (READING, STAGE_ONE, STAGE_TWO, OUTLINING)
+POSTPROCESSING = "outlining and run lengths"  # the words of bench.json
+STEPS = (READING, STAGE_ONE, STAGE_TWO, POSTPROCESSING)
 """What is timed, in the order of a film's way."""
 _CONCLUSION = "conclusion"
 

@@ -1,8 +1,8 @@
 """Measures both stages on this machine, with the steps and batches that ``predict`` has.
 
 Four steps are timed in turn on the same films: reading a file and letterboxing it, stage one,
-stage two, and outlining with run lengths. Each is timed alone; in ``predict`` the first and the
-last run beside the networks. Nothing is written before everything is measured.
+stage two, and postprocessing with run lengths. Each is timed alone; in ``predict`` the first and
+the last run beside the networks. Nothing is written before everything is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pneumoseg.installation.bench.break_even import Saving, break_even, savings
 from pneumoseg.installation.bench.machine import this_machine
 from pneumoseg.installation.bench.picture import draw_bench
 from pneumoseg.installation.bench.result import (
-    OUTLINING,
+    POSTPROCESSING,
     READING,
     STAGE_ONE,
     STAGE_TWO,
@@ -99,13 +99,13 @@ def run_bench(
         else "films given"
     )
     rates = card_rates(cascade.bundle.card)
-    one, two, outlining = (timings[step] for step in (STAGE_ONE, STAGE_TWO, OUTLINING))
+    one, two, postprocessing = (timings[step] for step in (STAGE_ONE, STAGE_TWO, POSTPROCESSING))
     bench = Bench(
         measured=_measured(cascade, settings),
         machine=machine,
         films=FilmsUsed(origin, len(paths), sum(a.detection.positive for a in answered)),
         timings=tuple(timings.values()),
-        break_even=break_even(one, two, outlining),
+        break_even=break_even(one, two, postprocessing),
         rates=rates,
         savings=_savings(one, two, rates, settings.prevalences),
     )
@@ -189,7 +189,7 @@ def _measure(
     def batch(number: int) -> list[_Answered]:
         return [answered[(number * size + k) % len(answered)] for k in range(size)]
 
-    def outline(number: int) -> None:
+    def postprocess(number: int) -> None:
         for one in batch(number):
             finding = cascade.conclude(one.film, one.detection, one.probabilities)
             finding_record(finding, spacing_mm=one.film.spacing_mm).to_json()
@@ -198,7 +198,7 @@ def _measure(
         READING: lambda number: [_prepared(cascade, one.path) for one in batch(number)],
         STAGE_ONE: lambda number: cascade.detect([one.film.grid for one in batch(number)]),
         STAGE_TWO: lambda number: cascade.segment([one.film.grid for one in batch(number)]),
-        OUTLINING: outline,
+        POSTPROCESSING: postprocess,
     }
     for work in steps.values():
         work(0)  # the first call of a shape prepares it

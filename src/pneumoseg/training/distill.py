@@ -1,18 +1,18 @@
-"""A network that already sees teaches the segmenter (``teacher`` in a recipe).
+"""Distillation: the segmenter learns from a trained network too (``teacher`` in a recipe).
 
 ConvNeXt-Tiny starts from nothing where no model hub can be reached, and a few hundred masks say too
 little about what a film can look like. A classifier that began with ImageNet filters knows: at
-each stage the first channels of the pupil's map are asked to show what the teacher's map of the
-same resolution shows, pixel by pixel, on the same augmented film. The teacher has a quarter to half
-as many channels, so that the pupil keeps most of its own. Nothing is added to the network that
+each stage the first channels of the student's map are fitted to the teacher's map of the same
+resolution, pixel by pixel, on the same augmented film. The teacher has a quarter to half
+as many channels, so that the student keeps most of its own. Nothing is added to the network that
 ships. Feature distillation in the sense of Romero et al., «FitNets», ICLR 2015 (arXiv 1412.6550),
 with a fixed choice of channels in place of a learnt projection.
 
-A classifier that then learnt to outline (:class:`EfficientNetB3UNet`) also draws: its masks stand
-in for those that positive films without an outline lack, and how sure it is of each pixel can
-soften what the pupil is asked for on every film (``teacher_share``; Hinton et al., «Distilling the
-Knowledge in a Neural Network», 2015, arXiv 1503.02531). A teacher that was taught finer than the
-pupil sees the same films enlarged (``teacher_zoom``).
+A teacher that was then trained to segment (:class:`EfficientNetB3UNet`) also predicts masks: they
+stand in for those that positive films lack, and its probabilities can soften the targets of every
+film (``teacher_share``; Hinton et al., «Distilling the Knowledge in a Neural Network», 2015, arXiv
+1503.02531). A teacher that was trained at a higher resolution than the student sees the same films
+enlarged (``teacher_zoom``).
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ def _holds_teacher(init: str) -> bool:
 
 
 class Teacher:
-    """A frozen network whose inner maps, and where it can outline whose masks, are the lesson.
+    """A frozen network whose feature maps, and where it segments whose masks, the student learns.
 
     Args:
         weights: a ``best.pt`` of a classifier's or of a teacher's run, or a bundle.
-        zoom: it sees films this many times larger than the pupil.
+        zoom: it sees films this many times larger than the student.
 
     Raises:
         UsageError: neither a classifier's weights nor a teacher's.
@@ -81,7 +81,7 @@ class Teacher:
                 f"teacher {weights!r} has never seen a film; give a best.pt of a classifier's run, "
                 "or a bundle"
             )
-        self.outlines = _holds_teacher(weights)
+        self.segments = _holds_teacher(weights)
         try:
             network = build_teacher(weights)
         except UsageError as error:
@@ -94,21 +94,21 @@ class Teacher:
         """What the teacher sees in a batch.
 
         Args:
-            films: float (B, 1, S, S), as the pupil gets them; S times ``zoom`` a multiple of 32.
+            films: float (B, 1, S, S), as the student gets them; S times ``zoom`` a multiple of 32.
 
         Returns:
             float (B, C, S/4, S/4) to (B, C, S/32, S/32) with C of 32, 48, 136 and 384; each channel
-            has mean 0 and standard deviation 1 over the batch. And of a teacher that can outline
-            its probabilities, float (B, 1, S, S), else None.
+            has mean 0 and standard deviation 1 over the batch. And of a teacher that segments its
+            probabilities, float (B, 1, S, S), else None.
         """
         self.network.to(films.device)
         side, wide = films.shape[-1], films
         if self.zoom != 1:
             wide = F.interpolate(films, size=round(side * self.zoom), mode="bilinear")
-        drawn = None
-        if self.outlines:
+        predicted = None
+        if self.segments:
             logits, maps = self.network(wide, with_features=True)
-            drawn = torch.sigmoid(logits.float())
+            predicted = torch.sigmoid(logits.float())
         else:
             maps = self.network.backbone.forward_intermediates(wide, intermediates_only=True)
         maps = maps[1:]
@@ -118,15 +118,17 @@ class Teacher:
                 F.adaptive_avg_pool2d(own.float(), place)
                 for own, place in zip(maps, places, strict=True)
             ]
-            drawn = None if drawn is None else F.interpolate(drawn, size=side, mode="area")
-        return [F.batch_norm(shown, None, None, training=True) for shown in maps], drawn
+            predicted = (
+                None if predicted is None else F.interpolate(predicted, size=side, mode="area")
+            )
+        return [F.batch_norm(shown, None, None, training=True) for shown in maps], predicted
 
 
 def find_teacher(recipe: SegmenterRecipe) -> Teacher | None:
     """Load the teacher that a recipe names, or None where it names none.
 
     Raises:
-        UsageError: the recipe makes a teacher itself, or names one that cannot do what it asks.
+        UsageError: the recipe makes a teacher itself, or names one that cannot do what it needs.
     """
     if not recipe.teacher:
         return None
@@ -136,22 +138,22 @@ def find_teacher(recipe: SegmenterRecipe) -> Teacher | None:
             "teacher empty"
         )
     teacher = Teacher(recipe.teacher, zoom=recipe.teacher_zoom)
-    if recipe.teacher_share > 0 and not teacher.outlines:
+    if recipe.teacher_share > 0 and not teacher.segments:
         raise UsageError(
-            f"teacher_share asks for a teacher's outlines, and {recipe.teacher!r} draws none; give "
+            f"teacher_share needs a teacher's masks, and {recipe.teacher!r} predicts none; give "
             "a best.pt of a run with encoder efficientnet_b3"
         )
     return teacher
 
 
-def taught_targets(
-    masks: torch.Tensor, drawn: torch.Tensor | None, share: float
+def distillation_targets(
+    masks: torch.Tensor, predicted: torch.Tensor | None, share: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What Dice and what the cross-entropy are against, with a teacher.
 
     Args:
         masks: float (B, 1, S, S), 0/1, or :data:`UNKNOWN` at every pixel of one that nobody drew.
-        drawn: the teacher's probabilities, same shape; None of one that cannot outline.
+        predicted: the teacher's probabilities, same shape; None of one that does not segment.
         share: of the teacher's probability where there is a mask.
 
     Returns:
@@ -159,29 +161,29 @@ def taught_targets(
         mask, for Dice where the probability is above a half, for the cross-entropy the probability.
         With a share of 0 both are the masks, and the probability where there is none.
     """
-    if drawn is None:
+    if predicted is None:
         return masks, masks
     unknown = masks == UNKNOWN
     if share == 0:
-        filled = torch.where(unknown, drawn, masks)
+        filled = torch.where(unknown, predicted, masks)
         return filled, filled
-    hard = torch.where(unknown, (drawn > 0.5).float(), masks)
-    return hard, torch.where(unknown, drawn, torch.lerp(masks, drawn, share))
+    hard = torch.where(unknown, (predicted > 0.5).float(), masks)
+    return hard, torch.where(unknown, predicted, torch.lerp(masks, predicted, share))
 
 
-def lesson_loss(pupil: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor]) -> torch.Tensor:
-    """How far the first channels of the pupil's maps are from the teacher's.
+def feature_loss(student: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor]) -> torch.Tensor:
+    """How far the first channels of the student's maps are from the teacher's.
 
     Args:
-        pupil: float (B, P, H, W) a stage.
+        student: float (B, P, H, W) a stage.
         teacher: float (B, T, H, W) a stage, T not above P, of unit variance.
 
     Returns:
-        float scalar, the mean over the stages of the mean squared difference: 1 where the pupil
+        float scalar, the mean over the stages of the mean squared difference: 1 where the student
         shows nothing, 0 where it shows the same.
     """
     distances = [
         F.mse_loss(own[:, : shown.shape[1]].float(), shown.float())
-        for own, shown in zip(pupil, teacher, strict=True)
+        for own, shown in zip(student, teacher, strict=True)
     ]
     return torch.stack(distances).mean()

