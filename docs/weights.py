@@ -70,8 +70,8 @@ def measure(step: Step) -> dict[str, Any] | None:
 
     from pneumoseg.dataset.cache import Cache
     from pneumoseg.preprocess import mask_to_input
+    from pneumoseg.training.distill import build_teacher
     from pneumoseg.training.initialise import build_classifier, build_segmenter, load_weights
-    from pneumoseg.training.teach import build_teacher
     from pneumoseg.training.validation import infer, predict_logits
 
     path = Path("runs") / step.run / "best.pt"

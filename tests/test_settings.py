@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from pneumoseg.errors import UsageError
-from pneumoseg.settings import PipelineConfig
+from pneumoseg.settings import PipelineConfig, at_least, fraction
 
 
 def test_the_seeds_operating_point() -> None:
@@ -24,3 +26,37 @@ def test_the_seeds_operating_point() -> None:
 def test_an_operating_point_that_cannot_be(values: dict[str, float], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         PipelineConfig(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [None, 1, 1.5])
+def test_what_is_large_enough_passes(value: float | None) -> None:
+    at_least("workers", value, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "unit", "message"),
+    [
+        (0, 1, "", "workers must be 1 or more, got 0"),
+        (-1, 0, "rows", "workers must be 0 or more rows, got -1"),
+        (math.nan, 0, "", "workers must be 0 or more, got nan"),
+    ],
+)
+def test_what_is_too_small_is_refused(value: float, least: int, unit: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        at_least("workers", value, least, unit)
+    assert str(caught.value) == message
+
+
+def test_a_fraction_has_its_ends_or_not() -> None:
+    """A recall of 1 is nothing that can be certified; a threshold of 1 is one."""
+    for value in (None, 0.0, 0.5, 1.0):
+        fraction("threshold", value)
+    fraction("recall", 0.5, ends=False)
+    for value, ends, message in (
+        (1.01, True, "recall must lie between 0 and 1, got 1.01"),
+        (1.0, False, "recall must lie above 0 and below 1, got 1.0"),
+        (math.nan, True, "recall must lie between 0 and 1, got nan"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            fraction("recall", value, ends=ends)
+        assert str(caught.value) == message

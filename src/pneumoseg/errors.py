@@ -2,8 +2,7 @@
 
 Every error carries a stable ``code`` (written to ``failures.csv``) and one sentence that says what
 came, what was expected and what to do. The command line maps ``UsageError`` to exit code 2; an
-``InputError`` concerns one file and never stops a run. :func:`at_least` and :func:`fraction` check
-the range of a setting.
+``InputError`` concerns one file and never stops a run.
 """
 
 from __future__ import annotations
@@ -54,37 +53,3 @@ class RuntimeUnavailableError(UsageError):
     """The requested runtime, device or weight source is not available here."""
 
     code = "unavailable"
-
-
-def at_least(name: str, value: float | None, least: int, unit: str = "") -> None:
-    """Refuse a setting that is too small; None is one that was not given.
-
-    Args:
-        name: of the setting.
-        value: of the setting; NaN is refused.
-        least: smallest value that will do.
-        unit: named in the message where it helps, as in «1 or more pixels».
-
-    Raises:
-        UsageError: the value is smaller.
-    """
-    if value is not None and not value >= least:
-        wanted = f"{least} or more {unit}".rstrip()
-        raise UsageError(f"{name} must be {wanted}, got {value}")
-
-
-def fraction(name: str, value: float | None, *, ends: bool = True) -> None:
-    """Refuse a setting that does not lie between 0 and 1; None is one that was not given.
-
-    Args:
-        name: of the setting.
-        value: of the setting; NaN is refused.
-        ends: whether 0 and 1 themselves will do.
-
-    Raises:
-        UsageError: the value lies elsewhere.
-    """
-    if value is None or (0.0 <= value <= 1.0 if ends else 0.0 < value < 1.0):
-        return
-    where = "between 0 and 1" if ends else "above 0 and below 1"
-    raise UsageError(f"{name} must lie {where}, got {value}")

@@ -41,8 +41,7 @@ from pneumoseg import postprocess, preprocess
 from pneumoseg.bundle import Bundle, load_bundle
 from pneumoseg.errors import BundleError, InputError
 from pneumoseg.preprocess import Placement
-from pneumoseg.runtime import Network, load_network
-from pneumoseg.runtime.grids import run_on_grids
+from pneumoseg.runtime import Network, load_network, run_on_grids
 from pneumoseg.settings import OperatingPoint, PipelineConfig, PointName
 from pneumoseg.study import (
     Detection,

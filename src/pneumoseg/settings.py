@@ -2,6 +2,7 @@
 
 The docstring under a field is its help text. :mod:`pneumoseg.storage.strict` reads them.
 Training recipes live in :mod:`pneumoseg.training.recipes`, which adds to these.
+:func:`at_least` and :func:`fraction` check the range of a setting.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal, TypedDict, Unpack, get_args
 
-from pneumoseg.errors import UsageError, at_least, fraction
+from pneumoseg.errors import UsageError
 
 CLASSIFIER_THRESHOLD = 0.35
 SEGMENTER_THRESHOLD = 0.5
@@ -79,3 +80,37 @@ class PipelineConfig:
         """
         given = {name: value for name, value in numbers.items() if value is not None}
         return dataclasses.replace(self, **given)  # type: ignore[arg-type]
+
+
+def at_least(name: str, value: float | None, least: int, unit: str = "") -> None:
+    """Refuse a setting that is too small; None is one that was not given.
+
+    Args:
+        name: of the setting.
+        value: of the setting; NaN is refused.
+        least: smallest value that will do.
+        unit: named in the message where it helps, as in «1 or more pixels».
+
+    Raises:
+        UsageError: the value is smaller.
+    """
+    if value is not None and not value >= least:
+        wanted = f"{least} or more {unit}".rstrip()
+        raise UsageError(f"{name} must be {wanted}, got {value}")
+
+
+def fraction(name: str, value: float | None, *, ends: bool = True) -> None:
+    """Refuse a setting that does not lie between 0 and 1; None is one that was not given.
+
+    Args:
+        name: of the setting.
+        value: of the setting; NaN is refused.
+        ends: whether 0 and 1 themselves will do.
+
+    Raises:
+        UsageError: the value lies elsewhere.
+    """
+    if value is None or (0.0 <= value <= 1.0 if ends else 0.0 < value < 1.0):
+        return
+    where = "between 0 and 1" if ends else "above 0 and below 1"
+    raise UsageError(f"{name} must lie {where}, got {value}")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pneumoseg.errors import BundleError
 from pneumoseg.preprocess import GRID_SIZE, Normalisation
-from pneumoseg.runtime.grids import run_on_grids
+from pneumoseg.runtime import run_on_grids
 
 PLAIN = Normalisation(mean=0.0, std=1.0)
 

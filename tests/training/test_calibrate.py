@@ -26,8 +26,7 @@ from pneumoseg.installation.check import read_record
 from pneumoseg.pipeline_inference import Cascade
 from pneumoseg.preprocess import to_tensor
 from pneumoseg.reading import read
-from pneumoseg.runtime import load_network
-from pneumoseg.runtime.grids import run_on_grids
+from pneumoseg.runtime import load_network, run_on_grids
 from pneumoseg.segmenter_efficientnet_b3 import EfficientNetB3UNet
 from pneumoseg.training import loop, measure_films
 from pneumoseg.training.calibrate import Calibrated, CalibrateSettings, calibrate

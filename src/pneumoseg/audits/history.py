@@ -26,10 +26,11 @@ from pneumoseg.audits.scores import (
     film_pixels,
     score_films,
 )
-from pneumoseg.errors import UsageError, at_least
+from pneumoseg.errors import UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.metrics import Estimate
 from pneumoseg.preprocess import to_grid
+from pneumoseg.settings import at_least
 from pneumoseg.statistics.paired import FilmEstimator
 from pneumoseg.study import Image
 

@@ -24,9 +24,10 @@ from pneumoseg.audits.scores import (
     StageOne,
     score_films,
 )
-from pneumoseg.errors import DataError, UsageError, at_least
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
+from pneumoseg.settings import at_least
 from pneumoseg.statistics.paired import FilmEstimator
 from pneumoseg.storage.result import write_csv, writing_results
 

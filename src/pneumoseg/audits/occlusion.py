@@ -34,9 +34,10 @@ from pneumoseg.audits.scores import (
     StageOne,
     score_films,
 )
-from pneumoseg.errors import UsageError, at_least
+from pneumoseg.errors import UsageError
 from pneumoseg.evaluation.labelled_films import LabelledFilm, read_labelled_films
 from pneumoseg.preprocess import mask_to_grid, to_grid
+from pneumoseg.settings import at_least
 from pneumoseg.statistics.paired import FilmEstimator
 
 AUDIT = "occlusion"

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pneumoseg.bundle import Bundle, load_bundle
-from pneumoseg.errors import DataError, at_least
+from pneumoseg.errors import DataError
 from pneumoseg.evaluation.labelled_films import FilmSet, LabelledFilm
 from pneumoseg.metrics import BOOTSTRAP_REPEATS
 from pneumoseg.preprocess import to_grid
-from pneumoseg.runtime import Network, load_network
-from pneumoseg.runtime.grids import run_on_grids
+from pneumoseg.runtime import Network, load_network, run_on_grids
+from pneumoseg.settings import at_least
 from pneumoseg.statistics.paired import FilmEstimator
 from pneumoseg.study import Image, Modality
 

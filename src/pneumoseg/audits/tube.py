@@ -29,11 +29,12 @@ from pneumoseg.audits.tube_films import (
     phantom_films,
     phantom_with_tube,
 )
-from pneumoseg.errors import DataError, UsageError, at_least
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.evaluation.labelled_films import FilmSet, read_labelled_films
 from pneumoseg.metrics import BOOTSTRAP_REPEATS, Estimate
 from pneumoseg.phantom.distractors import CHEST_TUBE
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
+from pneumoseg.settings import at_least
 from pneumoseg.statistics.paired import FilmEstimator
 
 AUDIT = "tube"

@@ -44,10 +44,11 @@ from pneumoseg.doctor.labels import (
 from pneumoseg.doctor.mask_table import read_mask_table
 from pneumoseg.doctor.origin import TracedFilm, TraceFigure, trace_figures
 from pneumoseg.doctor.report import DoctorReport, write_report
-from pneumoseg.errors import DataError, UsageError, at_least
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.reading import walk
 from pneumoseg.reading.dicom.file import LATERAL_VIEWS
 from pneumoseg.reading.siim_csv import read_columns, read_table, strip_image_suffix
+from pneumoseg.settings import at_least
 
 SILVER_COLUMN = "silver_probability"
 SILVER_POSITIVE = 0.5

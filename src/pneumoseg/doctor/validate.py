@@ -16,10 +16,11 @@ from typing import Any
 from pneumoseg.doctor import validate_rows
 from pneumoseg.doctor.mask_table import MaskTable, read_mask_table
 from pneumoseg.doctor.validate_rows import PROBLEM_CODES, Problem, Rows, Sizes
-from pneumoseg.errors import DataError, InputError, UsageError, at_least
+from pneumoseg.errors import DataError, InputError, UsageError
 from pneumoseg.plots import ACCENT, add_axes, new_sheet, save_png
 from pneumoseg.reading import read, walk
 from pneumoseg.reading.siim_csv import read_columns, strip_image_suffix
+from pneumoseg.settings import at_least
 from pneumoseg.storage.result import write_csv, write_result, writing_results
 from pneumoseg.writing.tables import SPLIT_HEADER, printable
 

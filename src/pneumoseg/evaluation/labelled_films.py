@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.errors import DataError, InputError, RunLengthError, UsageError, at_least
+from pneumoseg.errors import DataError, InputError, RunLengthError, UsageError
 from pneumoseg.reading import read, walk
 from pneumoseg.reading.siim_csv import (
     IMAGE_SUFFIXES,
@@ -22,6 +22,7 @@ from pneumoseg.reading.siim_csv import (
     read_table,
     strip_image_suffix,
 )
+from pneumoseg.settings import at_least
 from pneumoseg.study import Image
 
 _NAMED_BY_FILE = frozenset(IMAGE_SUFFIXES) - {".dcm", ".dicom"}

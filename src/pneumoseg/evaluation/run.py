@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumoseg import metrics, plots
-from pneumoseg.errors import UsageError, at_least
+from pneumoseg.errors import UsageError
 from pneumoseg.evaluation.cases import one_operating_point, volumes_of, with_truth
 from pneumoseg.evaluation.measured_films import Cases, measure_cases
 from pneumoseg.evaluation.report import (
@@ -27,7 +27,7 @@ from pneumoseg.evaluation.report_figures import main_figures, measure_figures
 from pneumoseg.metrics import ConfusionMatrix, Estimate
 from pneumoseg.reading.predictions import count_failures, read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
-from pneumoseg.settings import CLASSIFIER_THRESHOLD
+from pneumoseg.settings import CLASSIFIER_THRESHOLD, at_least
 from pneumoseg.statistics.estimate import CELLS
 from pneumoseg.statistics.resampling import resampler
 from pneumoseg.storage.files import whole_folder

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumoseg import rle
-from pneumoseg.errors import DataError, fraction
+from pneumoseg.errors import DataError
 from pneumoseg.evaluation.cases import one_operating_point, with_truth
 from pneumoseg.evaluation.labelled_films import check_conditions, ids_meeting
 from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.plots import ACCENT, FAINT, INK, SECOND, add_axes, new_sheet, save_png
 from pneumoseg.reading.predictions import read_predictions
 from pneumoseg.reading.siim_csv import read_mask_rows, read_patients, read_table
-from pneumoseg.settings import TARGET_RECALL
+from pneumoseg.settings import TARGET_RECALL, fraction
 from pneumoseg.statistics.certified import (
     CertifiedRecall,
     JudgedRecall,

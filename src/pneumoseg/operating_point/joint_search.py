@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.errors import DataError, fraction
+from pneumoseg.errors import DataError
 from pneumoseg.metrics import CONFIDENCE
 from pneumoseg.operating_point.outline_tables import OutlineTables
-from pneumoseg.settings import TARGET_RECALL, PipelineConfig
+from pneumoseg.settings import TARGET_RECALL, PipelineConfig, fraction
 from pneumoseg.statistics.certified import just_below, lowest_positive
 from pneumoseg.statistics.folds import balanced_folds
 from pneumoseg.statistics.recall_bounds import allowed_misses, fewest_positives

@@ -23,7 +23,6 @@ from pneumoseg.audits.scores import (
 )
 from pneumoseg.bundle import Bundle, CardFigure
 from pneumoseg.calibration import LOG_LOSS_FLOOR, moved_probability, prior_shift, remapped
-from pneumoseg.errors import fraction
 from pneumoseg.metrics import BOOTSTRAP_REPEATS, Estimate
 from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
 from pneumoseg.operating_point.local_labels import LocalFilms, read_local_films
@@ -40,7 +39,7 @@ from pneumoseg.operating_point.recalibration_fit import (
     refuse_too_few,
 )
 from pneumoseg.preprocess import to_grid
-from pneumoseg.settings import TARGET_RECALL
+from pneumoseg.settings import TARGET_RECALL, fraction
 from pneumoseg.statistics.certified import (
     CertifiedRecall,
     JudgedRecall,

@@ -17,9 +17,10 @@ import numpy as np
 
 from pneumoseg.bundle import Bundle, CardFigure, load_bundle
 from pneumoseg.calibration import moved_probability, prior_shift, remapped
-from pneumoseg.errors import DataError, UsageError, at_least, fraction
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.operating_point.derived_bundle import derive_bundle, refuse_folder
 from pneumoseg.plots import ACCENT, INK, SECOND, new_sheet, save_png
+from pneumoseg.settings import at_least, fraction
 from pneumoseg.statistics.prevalence import AtPrevalence, Rate, predictive_values
 from pneumoseg.storage.result import write_result
 

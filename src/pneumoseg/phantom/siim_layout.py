@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from pneumoseg import rle
-from pneumoseg.errors import UsageError, at_least
+from pneumoseg.errors import UsageError
 from pneumoseg.phantom.film import PhantomFilm, make_film
+from pneumoseg.settings import at_least
 from pneumoseg.storage.result import write_csv
 from pneumoseg.writing.dicom_xray import SOFTWARE, XrayHeader, write_xray
 

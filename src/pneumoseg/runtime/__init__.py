@@ -4,9 +4,8 @@ OpenVINO is the default and the only one installed with the package. ONNX Runtim
 devices, PyTorch is the reference the others are compared with. Each is imported when it is named,
 and none is ever replaced by another in silence.
 
-What ``auto`` stands for is found out without importing any: a package that is installed leaves its
-folder where Python looks for modules, and its GPU part is a library in that folder. To look there
-takes milliseconds, to import PyTorch takes seconds.
+What ``auto`` stands for is found out in milliseconds, without importing any: an installed package
+leaves its folder where Python looks for modules, and its GPU part is a library in that folder.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +21,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.errors import BundleError, RuntimeUnavailableError, UsageError, at_least
+from pneumoseg.errors import BundleError, RuntimeUnavailableError, UsageError
+from pneumoseg.preprocess import Normalisation, to_tensor
+from pneumoseg.settings import at_least
 
 RUNTIMES = ("openvino", "onnxruntime", "torch")
 DEVICES = ("cpu", "cuda")
@@ -142,25 +144,21 @@ def load_network(
 
     Args:
         path: a file made by ``pneumoseg.training.export``, input ``image``, output ``logits``.
-        runtime: ``openvino``, ``onnxruntime`` or ``torch``; ``auto`` for what
-            :func:`choose_runtime` finds.
-        device: ``cpu``; ``cuda`` (ONNX Runtime, torch); ``auto`` as :func:`choose_runtime`.
+        runtime: one of ``RUNTIMES``, or ``auto`` for what :func:`choose_runtime` finds.
+        device: ``cpu``, ``cuda`` (ONNX Runtime, torch), or ``auto`` likewise.
         precision: ``f32``, or ``bf16`` where runtime and device have it.
-        threads: number of processor threads, all streams together, or None for the runtime's own
-            choice.
-        streams: how many films OpenVINO computes at the same time; None for one a thread, up to 4,
-            which answers most films a second; 1 answers a single film soonest. There are never more
-            than threads. The other runtimes take a batch as one, whatever is given.
+        threads: processor threads, all streams together, or None for the runtime's own choice.
+        streams: films OpenVINO computes at the same time, never more than threads; None for one a
+            thread, up to 4, which answers most films a second; 1 answers a single film soonest. The
+            other runtimes take a batch as one.
 
     Raises:
-        UsageError: an unknown runtime, device or precision, a device that the runtime never has,
-            or a number of threads or streams below 1.
+        UsageError: an unknown name, a device that the runtime never has, or a count below 1.
         BundleError: the file is missing or not a network.
-        RuntimeUnavailableError: the runtime is not installed, or lacks the device or the precision
-            here.
+        RuntimeUnavailableError: the runtime is not installed, or lacks device or precision here.
     """
-    for what, count in (("threads", threads), ("streams", streams)):
-        at_least(what, count, 1)
+    at_least("threads", threads, 1)
+    at_least("streams", streams, 1)
     choice = choose_runtime(runtime, device=device, precision=precision)
     if not path.is_file():
         raise BundleError(f"the network file {path} does not exist")
@@ -175,6 +173,41 @@ def load_network(
     from pneumoseg.runtime.torch import load_torch_network
 
     return load_torch_network(path, device=choice.device, precision=precision, threads=threads)
+
+
+def run_on_grids(
+    network: Network,
+    grids: Sequence[NDArray[np.uint8]],
+    normalisation: Normalisation,
+    *,
+    mirror: bool = False,
+) -> NDArray[np.float32]:
+    """The one road from films on the grid to logits: float32 (B, 1) or (B, 1, S, S), all finite.
+
+    Args:
+        network: either stage.
+        grids: uint8 (512, 512) each, of :func:`pneumoseg.preprocess.to_grid`; at least one.
+        normalisation: the card's.
+        mirror: average the logits of each film and of its mirror image; takes twice as long.
+
+    Raises:
+        BundleError: the network gives a logit that is not a number.
+    """
+    batch = np.stack([to_tensor(grid, network.size, normalisation) for grid in grids])
+    if mirror:
+        batch = np.concatenate([batch, batch[..., ::-1]])
+    logits = network.run(batch)
+    if not np.isfinite(logits).all():
+        raise BundleError(
+            "a network of the bundle gave a logit that is not a number; the bundle is unusable in "
+            f"this runtime ({network.name}) and precision ({network.precision})"
+        )
+    if not mirror:
+        return logits
+    plain, mirrored = np.split(logits, 2)
+    if logits.ndim == 4:
+        mirrored = mirrored[..., ::-1]
+    return np.asarray((plain + mirrored) / 2, dtype=np.float32)
 
 
 def check_batch(batch: NDArray[np.float32], size: int) -> None:
@@ -304,11 +337,7 @@ def available_cores() -> int:
 
 
 def nvidia_gpus() -> int:
-    """Number of NVIDIA GPUs that this process may use, 0 without a driver.
-
-    Asked of the driver itself, by ``cuInit`` and ``cuDeviceGetCount`` of the CUDA Driver API, which
-    obey ``CUDA_VISIBLE_DEVICES``.
-    """
+    """NVIDIA GPUs that this process may use, by the CUDA Driver API; 0 without a driver."""
     import ctypes
 
     try:

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumoseg.errors import DataError, UsageError, at_least
+from pneumoseg.errors import DataError, UsageError
+from pneumoseg.settings import at_least
 from pneumoseg.simulation.anatomies import read_slice, read_volume, slice_pictures
 from pneumoseg.simulation.case import (
     CaseSeeds,

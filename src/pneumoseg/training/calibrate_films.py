@@ -14,8 +14,7 @@ from pneumoseg.dataset.cache import Cache
 from pneumoseg.errors import DataError
 from pneumoseg.operating_point.submission import choose_submission_point
 from pneumoseg.preprocess import GRID_SIZE, Placement, to_source_grid
-from pneumoseg.runtime import Network, load_network
-from pneumoseg.runtime.grids import run_on_grids
+from pneumoseg.runtime import Network, load_network, run_on_grids
 from pneumoseg.settings import PipelineConfig
 from pneumoseg.statistics.segmenter_search import SegmenterCase, choose_segmenter_operating_point
 from pneumoseg.training.calibrate_stages import BATCH, Chosen, ExportedStage

@@ -30,8 +30,7 @@ from pneumoseg.dataset.cache import Cache
 from pneumoseg.dataset.labelled_volumes import LabelledVolume, VolumePlace, volumes_of
 from pneumoseg.errors import DataError
 from pneumoseg.preprocess import Placement, Window, slice_to_grid, to_source_grid
-from pneumoseg.runtime import Network, load_network
-from pneumoseg.runtime.grids import run_on_grids
+from pneumoseg.runtime import Network, load_network, run_on_grids
 from pneumoseg.settings import MIN_PIXELS, SEGMENTER_THRESHOLD, PipelineConfig
 from pneumoseg.statistics.segmenter_search import MIN_PIXELS_CHOICES, THRESHOLDS, kept_areas
 from pneumoseg.study import Volume

@@ -10,7 +10,7 @@ from torch import nn
 from pneumoseg.dataset.cache import Cache
 from pneumoseg.errors import BundleError, DataError
 from pneumoseg.preprocess import Normalisation
-from pneumoseg.runtime.grids import run_on_grids
+from pneumoseg.runtime import run_on_grids
 
 NORMALISATION = Normalisation()
 """What both networks see; goes onto the bundle's card."""

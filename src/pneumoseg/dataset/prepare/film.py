@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, PreparedRecord, Record
 from pneumoseg.dataset.prepare.source import files_below
 from pneumoseg.dataset.prepare.tables import cells_by_id, present_columns
-from pneumoseg.errors import DataError, InputError, UsageError, at_least, fraction
+from pneumoseg.errors import DataError, InputError, UsageError
 from pneumoseg.preprocess import GRID_SIZE, mask_to_grid, to_grid
 from pneumoseg.reading import read
 from pneumoseg.reading.siim_csv import drawn_mask, read_mask_rows
+from pneumoseg.settings import at_least, fraction
 from pneumoseg.study import Image, Units
 
 IMAGE_ID = "image_id"

@@ -45,8 +45,9 @@ from pneumoseg.dataset.prepare.rows import count, rows_with_parts, warn, write_f
 from pneumoseg.dataset.prepare.source import LabelledSource
 from pneumoseg.dataset.prepare.volumes import VolumeSourceSettings, read_volume_source
 from pneumoseg.dataset.splits import Fractions
-from pneumoseg.errors import DataError, UsageError, at_least
+from pneumoseg.errors import DataError, UsageError
 from pneumoseg.preprocess import GRID_SIZE, Window
+from pneumoseg.settings import at_least
 from pneumoseg.storage.result import write_json
 from pneumoseg.study import Modality
 from pneumoseg.version import __version__

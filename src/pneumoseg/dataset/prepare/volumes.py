@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from pneumoseg.dataset.prepare.journal import FAILED, LEFT_OUT, ROW, PreparedRecord, Record
 from pneumoseg.dataset.prepare.source import files_below
 from pneumoseg.dataset.prepare.tables import cells_by_id, present_columns
-from pneumoseg.errors import DataError, InputError, UsageError, at_least
+from pneumoseg.errors import DataError, InputError, UsageError
 from pneumoseg.preprocess import Placement, Window, mask_to_grid, slice_to_grid
 from pneumoseg.reading.nifti import read_label_map
 from pneumoseg.reading.volumes import VolumeFailure, VolumeInput, find_volumes, open_volume
+from pneumoseg.settings import at_least
 from pneumoseg.study import Geometry, Volume
 
 ENDINGS = (".nii.gz", ".nii")

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from pneumoseg.errors import UsageError, at_least, fraction
+from pneumoseg.errors import UsageError
 from pneumoseg.prediction.settings import PredictSettings
+from pneumoseg.settings import at_least, fraction
 
 SEED = 7200
 """Of the first phantom; neither training nor the check has it."""
