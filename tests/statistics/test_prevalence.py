@@ -173,14 +173,14 @@ def test_an_evaluation_takes_the_cards_place(bundle: Bundle, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"prevalences": ()}, "one or more"),
-        ({"prevalences": (1.0,)}, "between 0 and 1"),
-        ({"measured_prevalence": 0.0}, "between 0 and 1"),
+        ({"prevalences": (1.0,)}, "above 0 and below 1"),
+        ({"measured_prevalence": 0.0}, "above 0 and below 1"),
         ({"derive": Path("x")}, "exactly one"),
     ],
 )
-def test_wrong_settings_are_refused(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_wrong_settings_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         RetargetSettings(**changes)  # type: ignore[arg-type]
