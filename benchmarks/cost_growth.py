@@ -111,8 +111,8 @@ def measure_count(
 def conditions(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the counts have in common."""
     card = load_bundle(arguments.bundle).card
-    asked = {name: getattr(arguments, name) for name in SAME}
-    return {**asked, "bundle": f"{card.name} {card.version}"}
+    requested = {name: getattr(arguments, name) for name in SAME}
+    return {**requested, "bundle": f"{card.name} {card.version}"}
 
 
 def stored(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:

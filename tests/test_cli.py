@@ -63,7 +63,7 @@ def test_predict_returns_zero_when_all_films_were_read(
 def test_predict_takes_the_engine_that_is_asked_for(
     films: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Breaks if the option is not heard, and one machine does what many were to do."""
+    """Breaks if the option is ignored, and one machine does what many were to do."""
 
     def many_workers(settings: object, **_: object) -> None:
         raise UsageError("many workers")
@@ -87,7 +87,7 @@ def test_a_wrong_call_returns_two_with_one_sentence(
     films: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    for words, said in (
+    for words, expected in (
         (("predict", tmp_path / "none", "--out", out, "--bundle", bundle), "none"),
         (("predict", films, "--out", out, "--bundle", "huge"), "'huge' is neither a shipped"),
         (("predict", films, "--out", out, "--batch-size", 0), "batch_size must be 1 or more"),
@@ -96,12 +96,12 @@ def test_a_wrong_call_returns_two_with_one_sentence(
     ):
         assert run(*words) == 2, words
         message = capsys.readouterr().err
-        assert said in message and "Traceback" not in message
+        assert expected in message and "Traceback" not in message
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (("predikt",), "there is no command 'predikt'; pneumoseg --help lists them"),
         (("train",), "pneumoseg train classifier, or pneumoseg train segmenter"),
@@ -113,11 +113,11 @@ def test_a_wrong_call_returns_two_with_one_sentence(
     ],
 )
 def test_a_call_that_cannot_be_understood_returns_two(
-    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*words) == 2
     caught = capsys.readouterr()
-    assert said in caught.err + caught.out
+    assert expected in caught.err + caught.out
 
 
 def test_no_command_shows_the_help_and_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:

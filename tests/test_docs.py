@@ -288,6 +288,6 @@ def test_example_makes_film_and_ct(tmp_path: Path) -> None:
 
 
 def test_example_writes_run_lengths(tmp_path: Path) -> None:
-    said = run_example("03_run_lengths.py", tmp_path)
-    assert "small mask    5 2 4 1" in said
-    assert "False" not in said
+    printed = run_example("03_run_lengths.py", tmp_path)
+    assert "small mask    5 2 4 1" in printed
+    assert "False" not in printed

@@ -116,8 +116,8 @@ def test_keywords_replace_the_card_and_the_card_the_defaults(tmp_path: Path) -> 
     config = PipelineConfig(0.2, 0.6, 77)
     folder = write_tiny_bundle(tmp_path / "tiny", config=config).folder
     assert Cascade.load(folder).config == config
-    asked = Cascade.load(folder, classifier_threshold=0.0, min_pixels=0).config
-    assert asked == PipelineConfig(0.0, 0.6, 0)  # 0 is a value, not «not given»
+    requested = Cascade.load(folder, classifier_threshold=0.0, min_pixels=0).config
+    assert requested == PipelineConfig(0.0, 0.6, 0)  # 0 is a value, not «not given»
     with pytest.raises(UsageError, match="classifier_threshold must lie between 0 and 1"):
         Cascade.load(folder, classifier_threshold=1.5)
 

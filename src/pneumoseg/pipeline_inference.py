@@ -269,7 +269,7 @@ class Cascade:
             if self.config.gate == "soft":
                 probabilities = probabilities * np.float32(detection.probability)
             on_film = preprocess.to_source_grid(probabilities, film.placement)  # (rows, cols)
-            mask, lesions = self._outline(on_film, film)
+            mask, lesions = self._postprocess(on_film, film)
         return Finding(
             film.source,
             film.shape,
@@ -281,7 +281,9 @@ class Cascade:
             probability_map=on_film if keep_map else None,
         )
 
-    def _outline(self, on_film: NDArray[np.float32], film: Film) -> tuple[Mask, tuple[Lesion, ...]]:
+    def _postprocess(
+        self, on_film: NDArray[np.float32], film: Film
+    ) -> tuple[Mask, tuple[Lesion, ...]]:
         """From a probability map (rows, cols) to mask and lesions."""
         per_grid_pixel = film.placement.source_pixels_per_grid_pixel
         spacing = film.spacing_mm

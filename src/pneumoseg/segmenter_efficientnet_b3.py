@@ -1,6 +1,6 @@
 """Stage two on the backbone of stage one: a U-Net whose encoder is EfficientNet-B3.
 
-A classifier that has learnt what a pneumothorax looks like is a better start for outlining than
+A classifier that has learnt what a pneumothorax looks like is a better start for segmenting than
 random weights of a larger encoder where no model hub can be reached (docs/weights.md). The decoder
 is that of :mod:`pneumoseg.segmenter_convnext_tiny`; EfficientNet's stem halves the resolution once,
 so that no shallow branch is needed for the skip at 1/2. Sources: Ronneberger et al., «U-Net»,

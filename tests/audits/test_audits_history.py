@@ -37,22 +37,22 @@ def test_compression_loses_more_at_lower_quality() -> None:
     assert loss[0] > loss[1] > loss[2] > 0
 
 
-def told(value: float, low: float | None, high: float | None) -> Estimate:
+def figure_of(value: float, low: float | None, high: float | None) -> Estimate:
     return Estimate("x", value, low, high, 9, 4, 9, "patient")
 
 
 @pytest.mark.parametrize(
-    ("figure", "said"),
+    ("figure", "message"),
     [
-        (told(0.5, 0.49, 0.51), "does not read"),
-        (told(0.508, 0.506, 0.511), "too little"),
-        (told(0.55, 0.49, 0.61), "do not rule it out"),
-        (told(0.7, 0.6, 0.8), "it reads the pass"),
-        (told(0.5, None, None), "nothing can be said"),
+        (figure_of(0.5, 0.49, 0.51), "does not read"),
+        (figure_of(0.508, 0.506, 0.511), "too little"),
+        (figure_of(0.55, 0.49, 0.61), "do not rule it out"),
+        (figure_of(0.7, 0.6, 0.8), "it reads the pass"),
+        (figure_of(0.5, None, None), "nothing can be said"),
     ],
 )
-def test_the_verdict_follows_the_interval(figure: Estimate, said: str) -> None:
-    assert said in history._verdict(figure)
+def test_the_verdict_follows_the_interval(figure: Estimate, message: str) -> None:
+    assert message in history._verdict(figure)
 
 
 def test_the_control_sees_what_a_brightness_reader_does_not(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_a_film_without_a_drain_label_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"images": Path("i")}, "images and masks"),
         ({"drains": Path("d")}, "images and masks as well"),
@@ -106,6 +106,6 @@ def test_a_film_without_a_drain_label_is_an_error(tmp_path: Path) -> None:
         ({"contrasts": (0.0,)}, "positive"),
     ],
 )
-def test_contradictory_settings_are_refused(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_contradictory_settings_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         TubeAuditSettings(**changes)  # type: ignore[arg-type]

@@ -25,9 +25,9 @@ def test_a_bar_writes_nothing_to_standard_output(
 ) -> None:
     """Breaks if a table that is piped into a file begins with a progress bar."""
     monkeypatch.setattr(terminal, "errors", Console(stderr=True, force_terminal=True, width=80))
-    with progress_bar("reading") as heard:
-        heard(1, 4)
-        heard(4, 4)
+    with progress_bar("reading") as reported:
+        reported(1, 4)
+        reported(4, 4)
     written = capsys.readouterr()
     assert written.out == ""
     assert "reading" in written.err and "4/4" in written.err

@@ -239,9 +239,9 @@ def test_a_volume_that_ends_early_is_not_a_result(cascade: VolumeCascade) -> Non
 
 
 def test_progress_is_told_in_slices(cascade: VolumeCascade) -> None:
-    told: list[tuple[int, int]] = []
-    cascade.predict(hand_volume(20), on_slices=lambda done, total: told.append((done, total)))
-    assert told == [(8, 20), (16, 20), (20, 20)]
+    reported: list[tuple[int, int]] = []
+    cascade.predict(hand_volume(20), on_slices=lambda done, total: reported.append((done, total)))
+    assert reported == [(8, 20), (16, 20), (20, 20)]
 
 
 def test_reading_ahead_keeps_order_and_bounds() -> None:

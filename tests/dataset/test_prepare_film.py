@@ -33,7 +33,7 @@ def film(folder: Path, name: str, rows: int = 64, cols: int = 64) -> Path:
     return path
 
 
-def test_a_mask_gives_label_and_outline(tmp_path: Path) -> None:
+def test_a_mask_gives_label_and_mask(tmp_path: Path) -> None:
     """Column 0 of 64 is columns 0 to 7 of 512."""
     source = tables(tmp_path, masks={"a": ["0 64"], "b": ["-1"]})
     found = prepare_film(source, film(tmp_path, "a"))

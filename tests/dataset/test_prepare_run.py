@@ -139,7 +139,7 @@ def test_low_silver_probabilities_are_negatives_and_train_only(tmp_path: Path) -
     assert cache.about["sources"]["more"]["left_out"] == {"no-label": 1, "not-clear": 2}
 
 
-def test_high_silver_probabilities_are_positives_without_an_outline(tmp_path: Path) -> None:
+def test_high_silver_probabilities_are_positives_without_a_mask(tmp_path: Path) -> None:
     """They may not teach the segmenter that a lesion looks like nothing."""
     for name in ("low", "between", "at", "high"):
         _film(tmp_path / "images" / f"{name}.png")

@@ -45,9 +45,9 @@ def test_examples_are_ten_and_the_count_is_of_all() -> None:
     assert shown["severity"] == "error" and shown["advice"] == ADVICE["bad-row"][1]
 
 
-@pytest.mark.parametrize(("count", "said"), [(0, "0 films"), (1, "1 film"), (2, "2 films")])
-def test_one_is_singular(count: int, said: str) -> None:
-    assert say(count, "film", "films") == said
+@pytest.mark.parametrize(("count", "message"), [(0, "0 films"), (1, "1 film"), (2, "2 films")])
+def test_one_is_singular(count: int, message: str) -> None:
+    assert say(count, "film", "films") == message
 
 
 def test_what_refuses_a_split_is_an_error() -> None:

@@ -48,13 +48,13 @@ def test_the_digest_is_of_the_pixels_and_not_of_the_file(tmp_path: Path) -> None
 def test_files_keep_their_order_and_those_without_a_film_their_reason(tmp_path: Path) -> None:
     good = [write(tmp_path / f"{k}.png", textured()) for k in range(3)]
     (tmp_path / "empty.png").touch()
-    heard: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     films, unread = measure_films(
-        [good[2], tmp_path / "empty.png", good[0]], 2, lambda *done: heard.append(done)
+        [good[2], tmp_path / "empty.png", good[0]], 2, lambda *done: reported.append(done)
     )
     assert [one.image_id for one in films] == ["2", "0"]
     assert [(one.image_id, one.code) for one in unread] == [("empty", "empty-file")]
-    assert heard == [(1, 3), (2, 3), (3, 3)]
+    assert reported == [(1, 3), (2, 3), (3, 3)]
 
 
 def codes(*films: object, unread: tuple[Unread, ...] = ()) -> list[str]:

@@ -203,8 +203,8 @@ def test_a_leaky_split_is_refused_unless_told_otherwise(
     call += ["--table", str(tmp_path / "leaky.csv"), "--split-column", "split"]
     call += ["--out", str(tmp_path / "out")]
     assert main(call) == 1
-    said = capsys.readouterr()
-    assert "the split is refused: 1 patient has films on both sides" in said.err
+    message = capsys.readouterr()
+    assert "the split is refused: 1 patient has films on both sides" in message.err
     assert json.loads((tmp_path / "out" / "doctor.json").read_text())["refused"] is True
     assert main([*call, "--allow-leaks"]) == 0
     facts = json.loads((tmp_path / "out" / "doctor.json").read_text())
@@ -235,7 +235,7 @@ def test_dicom_files_bring_their_patients_and_views(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "said"),
+    ("changes", "error", "message"),
     [
         ({"table": Path("none.csv")}, UsageError, "cannot read none.csv"),
         ({"masks": Path("none.csv")}, UsageError, "cannot read none.csv"),
@@ -245,9 +245,9 @@ def test_dicom_files_bring_their_patients_and_views(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_calls_are_refused_before_anything_is_written(
-    clean: Path, tmp_path: Path, changes: dict[str, object], error: type[Exception], said: str
+    clean: Path, tmp_path: Path, changes: dict[str, object], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         run_doctor(settings(clean, out=tmp_path / "out", **changes))
     assert not (tmp_path / "out").exists()
 

@@ -32,9 +32,9 @@ def test_the_dialect_is_named(tmp_path: Path) -> None:
     table = read_mask_table(path)
     assert [row.image_id for row in table.rows] == ["a", "b"]
     assert table.rows[0].is_empty
-    said = " | ".join(table.dialect)
+    message = " | ".join(table.dialect)
     for words in ("byte order mark", "CRLF", "'ImageId, EncodedPixels'", "1 cells", "file ending"):
-        assert words in said
+        assert words in message
 
 
 def test_the_plain_form_has_no_dialect(tmp_path: Path) -> None:

@@ -83,9 +83,9 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", str(good), "--grid", "10"]) == 0
     assert "no problem found" in capsys.readouterr().out
     assert main(["validate", str(bad), "--grid", "10", "--shown", "1"]) == 1
-    said = capsys.readouterr().out
-    assert "line 2, a: odd-count" in said
-    assert "and 2 more" in said
+    printed = capsys.readouterr().out
+    assert "line 2, a: odd-count" in printed
+    assert "and 2 more" in printed
     assert main(["validate", str(tmp_path / "none.csv")]) == 2
     assert main(["validate", str(good), "--grid", "10", "--images", str(tmp_path)]) == 2
     other = write(tmp_path / "other.csv", "name,value", "a,1")

@@ -49,15 +49,15 @@ def test_conditions_choose_by_column(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"where": ("split=x",)}, "no column 'split'"),
         ({"where": ("part=none",)}, "no film"),
         ({"mask_grid": None}, "does not fit 64×64"),
     ],
 )
-def test_wrong_choices_are_refused(folder: Path, changes: dict[str, object], said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_wrong_choices_are_refused(folder: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         list(read_labelled_films(film_set(folder, **changes)))
 
 

@@ -90,7 +90,7 @@ def test_bad_input_leaves_nothing_behind(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     ct = write_tiny_ct_bundle(tmp_path / "ct").folder
-    for changes, error, said in (
+    for changes, error, message in (
         ({"images": images}, UsageError, "1.png cannot be measured on"),
         ({"images": tmp_path / "empty"}, UsageError, "no file was found"),
         ({"images": tmp_path / "none"}, UsageError, "does not exist"),
@@ -100,7 +100,7 @@ def test_bad_input_leaves_nothing_behind(bundle: Path, tmp_path: Path) -> None:
         ({"precision": "f3"}, UsageError, "precision"),
     ):
         settings = dataclasses.replace(settings_for(bundle, out), **changes)
-        with pytest.raises(error, match=said):
+        with pytest.raises(error, match=message):
             run_bench(settings)
         assert not out.exists(), changes
 

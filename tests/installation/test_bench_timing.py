@@ -15,17 +15,17 @@ def test_steps_are_timed_in_turn_until_the_time_is_used_up() -> None:
 
         return work
 
-    told: list[float] = []
+    reported: list[float] = []
     taken = time_in_turn(
         {"a": takes("a", 1.0), "b": takes("b", 3.0)},
         seconds=15.0,
-        on_progress=told.append,
+        on_progress=reported.append,
         clock=lambda: now[0],
     )
     # rounds of 4 s begin at 0, 4, 8 and 12, none at 16
     assert order == [(name, number) for number in range(4) for name in "ab"]
     assert taken == {"a": [1.0] * 4, "b": [3.0] * 4}
-    assert told == [4.0, 8.0, 12.0, 16.0]
+    assert reported == [4.0, 8.0, 12.0, 16.0]
 
 
 def test_however_long_it_takes_there_is_a_spread() -> None:

@@ -25,20 +25,20 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> DemoSettings:
 
 
 @pytest.fixture(scope="module")
-def heard() -> tuple[list[tuple[int, int]], list[Progress]]:
+def reported() -> tuple[list[tuple[int, int]], list[Progress]]:
     return [], []
 
 
 @pytest.fixture(scope="module")
-def done(settings: DemoSettings, heard: tuple[list[tuple[int, int]], list[Progress]]) -> Demo:
+def done(settings: DemoSettings, reported: tuple[list[tuple[int, int]], list[Progress]]) -> Demo:
     """Two studies instead of twelve, no CT, a bundle by hand: every film is brighter than black."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo_module, "STUDIES", STUDIES)
         patch.setattr(demo_module, "shipped_bundles", lambda: ("cxr",))
         return run_demo(
             settings,
-            on_phantom=lambda done, total: heard[0].append((done, total)),
-            on_predict=heard[1].append,
+            on_phantom=lambda done, total: reported[0].append((done, total)),
+            on_predict=reported[1].append,
         )
 
 
@@ -72,9 +72,11 @@ def test_rows_tell_the_truth(done: Demo) -> None:
     assert {row.name: row.truth for row in done.rows} == truth
 
 
-def test_progress_is_told(done: Demo, heard: tuple[list[tuple[int, int]], list[Progress]]) -> None:
-    assert heard[0] == [(1, STUDIES), (2, STUDIES)]
-    assert [progress.done for progress in heard[1]] == [1, 2]
+def test_progress_is_reported(
+    done: Demo, reported: tuple[list[tuple[int, int]], list[Progress]]
+) -> None:
+    assert reported[0] == [(1, STUDIES), (2, STUDIES)]
+    assert [progress.done for progress in reported[1]] == [1, 2]
 
 
 def test_again_replaces_it_and_leaves_other_files(
@@ -88,12 +90,12 @@ def test_again_replaces_it_and_leaves_other_files(
     monkeypatch.setattr(demo_module, "shipped_bundles", lambda: ("cxr",))
     (done.results / "my notes.txt").write_text("keep me")
     assert main(["demo", "--out", str(settings.out), "--bundle", settings.bundle]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for word in ("study", "probability", "decision", "lesions", "area", "truth"):
-        assert word in said
+        assert word in printed
     for path in (done.page, done.results / "predictions_aggregated.csv", done.results / "overlays"):
-        assert str(path) in said
-    assert "not a medical device" in said
+        assert str(path) in printed
+    assert "not a medical device" in printed
     assert (done.results / "my notes.txt").read_text() == "keep me"
 
 

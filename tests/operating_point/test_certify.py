@@ -72,8 +72,8 @@ def test_part_of_a_run_says_what_is_lacking(run: Path, capsys: pytest.CaptureFix
     words = ["--predictions", str(run), "--masks", str(run.parent / "masks.csv")]
     words += ["--table", str(run.parent / "table.csv"), "--where", "part=few"]
     assert main(["certify", *words, "--out", str(run / "few")]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "here are 12: 47 more needed" in said
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "here are 12: 47 more needed" in printed
     assert (
         json.loads((run / "few" / "certified.json").read_text())["chosen_here"]["threshold"] is None
     )

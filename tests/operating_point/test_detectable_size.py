@@ -51,7 +51,7 @@ def test_extremes_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "said"),
+    ("seen", "message"),
     [
         (np.ones(20, bool), "all of the 20"),
         (np.zeros(20, bool), "none of the 20"),
@@ -59,11 +59,11 @@ def test_extremes_by_hand() -> None:
         (np.arange(20) % 10 > 0, "already the smallest"),
     ],
 )
-def test_nothing_is_read_beyond_the_sizes_that_were_there(seen: np.ndarray, said: str) -> None:
+def test_nothing_is_read_beyond_the_sizes_that_were_there(seen: np.ndarray, message: str) -> None:
     area = 2.0 ** np.linspace(8, 12, 20)
     limit = sizes(area, seen).limits[0]
     assert limit.area is None
-    assert said in limit.reason
+    assert message in limit.reason
 
 
 def test_few_films_give_no_curve() -> None:

@@ -126,7 +126,7 @@ def test_the_report_is_written_whole(data: Path, report) -> None:
     assert {size["unit"] for size in clinical["sizes"]} == {"grid pixels", "percent of the film"}
     empty = content["aims"]["leaderboard"]["figures"]["SIIM mean Dice of empty masks"]
     assert empty["value"] == pytest.approx(24 / 36)
-    assert any("12 true lesions" in said for said in report.aims[0].sentences(content))
+    assert any("12 true lesions" in message for message in report.aims[0].sentences(content))
 
 
 def test_the_derived_bundle_has_the_point_and_names_its_parent(data: Path, report) -> None:
@@ -190,7 +190,7 @@ def way(name: str, dice: float, alarms: float, share: float) -> WayReport:
 
 
 @pytest.mark.parametrize(
-    ("dice", "alarms", "share", "said"),
+    ("dice", "alarms", "share", "message"),
     [
         (0.0, 0.1, 0.5, "the cascade pays here"),  # faster, fewer alarms, Dice alike
         (0.1, 0.0, 1.0, "the cascade does not pay here"),  # slower, worse
@@ -198,12 +198,12 @@ def way(name: str, dice: float, alarms: float, share: float) -> WayReport:
     ],
 )
 def test_the_verdict_follows_the_intervals(
-    dice: float, alarms: float, share: float, said: str
+    dice: float, alarms: float, share: float, message: str
 ) -> None:
     """Differences are the other way's minus the cascade's."""
     reports = [way(CASCADE, 0.0, 0.0, share)]
     reports += [way(name, dice, alarms, 1.0) for name in (ALWAYS, TRIPLET, SOFT)]
     sentence = verdict(reports)
-    assert said in sentence
+    assert message in sentence
     if share == 0.5:
         assert "it takes 40% less time" in sentence  # 0.1 + 0.5 against 1.0

@@ -193,7 +193,7 @@ def test_labels_come_from_masks_or_a_column(site: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"masks": Path("m")}, "either masks"),
         ({"labels": None}, "either masks"),
@@ -202,6 +202,8 @@ def test_labels_come_from_masks_or_a_column(site: Path) -> None:
         ({"where": ("a=b",)}, "--table"),
     ],
 )
-def test_wrong_settings_are_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_wrong_settings_are_refused(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
         settings(tmp_path, **changes)

@@ -173,7 +173,7 @@ def test_an_evaluation_takes_the_cards_place(bundle: Bundle, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"prevalences": ()}, "one or more"),
         ({"prevalences": (1.0,)}, "above 0 and below 1"),
@@ -181,6 +181,6 @@ def test_an_evaluation_takes_the_cards_place(bundle: Bundle, tmp_path: Path) -> 
         ({"derive": Path("x")}, "exactly one"),
     ],
 )
-def test_wrong_settings_are_refused(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_wrong_settings_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         RetargetSettings(**changes)  # type: ignore[arg-type]

@@ -90,12 +90,12 @@ def test_gradients_are_pytorchs(kernel: int, stride: int, padded: bool) -> None:
     assert use_fast_depthwise(fast, "bf16") == 1
     x = torch.randn(3, _CHANNELS, 13, 18).bfloat16().float()
     weighed = torch.randn_like(plain(x)).bfloat16().float()
-    said, of_input, of_weight, of_bias = _gradients(fast, x, weighed, bf16=True)
+    output, of_input, of_weight, of_bias = _gradients(fast, x, weighed, bf16=True)
     wanted, input32, weight32, bias32 = _gradients(plain, x, weighed, bf16=False)
     torch.testing.assert_close(of_weight, weight32, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(of_input, input32, rtol=1e-2, atol=1e-2)
     torch.testing.assert_close(of_bias, bias32, rtol=1e-2, atol=5e-2)
-    torch.testing.assert_close(said.float(), wanted, rtol=1e-2, atol=2e-2)
+    torch.testing.assert_close(output.float(), wanted, rtol=1e-2, atol=2e-2)
 
 
 @pytest.mark.usefixtures("compiled")

@@ -62,7 +62,7 @@ class _Task:
         self.scores = scores
         self.points = _Points()
         self.weights = torch.ones(8, dtype=torch.float64)
-        self.heard: list[float] = []
+        self.reported: list[float] = []
         self.validated: list[torch.Tensor] = []
         self.drawings = 0
         self.first_eligible = 0.0
@@ -81,7 +81,7 @@ class _Task:
         return ((model(x) - y) ** 2).mean()
 
     def set_progress(self, model: nn.Module, progress: float) -> None:
-        self.heard.append(progress)
+        self.reported.append(progress)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         assert not model.training
@@ -250,7 +250,7 @@ def test_the_clock_ends_it(tmp_path: Path) -> None:
     assert progress.epoch == 1 and 0 < progress.step < 1000
     assert progress.seconds >= 1.2
     assert time.monotonic() - started < 30
-    assert task.heard[-1] == 1.0 and task.heard == sorted(task.heard)
+    assert task.reported[-1] == 1.0 and task.reported == sorted(task.reported)
     assert (task.recipe.out / "best.pt").is_file()
 
 
@@ -298,7 +298,7 @@ def test_progress_is_told_before_each_step(tmp_path: Path) -> None:
     task = _Task(_recipe(tmp_path, epochs=2))
     train(task)
     eighths = [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]
-    assert task.heard == pytest.approx([e / 8 for e in eighths])
+    assert task.reported == pytest.approx([e / 8 for e in eighths])
 
 
 def test_learning_rate_warms_up_and_follows_a_cosine() -> None:
@@ -320,13 +320,13 @@ def test_a_recipe_may_ask_for_faster_gradients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked for, every network that is trained hears of it with the precision; else none does."""
-    heard: list[tuple[nn.Module, str]] = []
-    monkeypatch.setattr(loop, "use_fast_depthwise", lambda *heard_of: heard.append(heard_of))
+    reported: list[tuple[nn.Module, str]] = []
+    monkeypatch.setattr(loop, "use_fast_depthwise", lambda *arguments: reported.append(arguments))
     for fast in (False, True):
         schedule = replace(_SCHEDULE, epochs=1, fast_depthwise=fast)
         task = _Task(Recipe(out=tmp_path / str(fast), schedule=schedule))
         train(task)
-        assert heard == ([(task.model, "no")] if fast else [])
+        assert reported == ([(task.model, "no")] if fast else [])
 
 
 def test_a_refusal_leaves_no_folder(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ adds 0.07 there. On real films drains stand out more, so they are painted bolder
 _FIELD = 1.1
 """Width of a film as a multiple of the chest's."""
 _LINE_SIGMA = 2.0
-Film = NDArray[np.float32]
+FloatPixels = NDArray[np.float32]
 
 
 def phantom_films(count: int, first_seed: int, size: int) -> Iterator[LabelledFilm]:
@@ -102,7 +102,7 @@ class Painter:
         return copies
 
 
-def water_on(image: Image, distractor: str, seed: int) -> Film:
+def water_on(image: Image, distractor: str, seed: int) -> FloatPixels:
     """Water path of a distractor over a film: float32 (rows, cols) in mm.
 
     The chest it is drawn for is a phantom's of a size drawn for this film, centred on it; the same
@@ -118,7 +118,7 @@ def water_on(image: Image, distractor: str, seed: int) -> Film:
     return distractor_water((distractor,), anatomy, rng, z.astype(np.float32), x.astype(np.float32))
 
 
-def paint(image: Image, water: Film, contrast: float) -> Image:
+def paint(image: Image, water: FloatPixels, contrast: float) -> Image:
     """Add a water path to a film's brightness: a new image.
 
     Args:
@@ -130,7 +130,7 @@ def paint(image: Image, water: Film, contrast: float) -> Image:
     return replace(image, pixels=np.clip(added, 0, 1).astype(np.float32))
 
 
-def _matched(pixels: Film, water: Film) -> float:
+def _matched(pixels: FloatPixels, water: FloatPixels) -> float:
     """Agreement of a film with a line's own detail: their product per unit of the line's."""
     detail = water - cv2.GaussianBlur(water, (0, 0), _LINE_SIGMA)
     return float((pixels * detail).sum() / np.sqrt((detail**2).sum()))

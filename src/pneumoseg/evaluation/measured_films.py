@@ -36,7 +36,7 @@ class MeasuredFilm:
         has_predicted_mask: whether the cascade's mask has any pixel.
         dice: on the film's pixels; 0 for a missed lesion, 1 where both are empty.
         true_share: share of the film's pixels that the truth covers.
-        predicted_share: share of the film's pixels that the outline covers.
+        predicted_share: share of the film's pixels that the predicted mask covers.
         side: patient's side of the truth: right, left, both, unknown, or empty without a lesion.
         hd95_mm: NaN where the spacing is unknown or a mask is empty.
         surface_mm: average symmetric surface distance, NaN likewise.
@@ -157,7 +157,7 @@ def _measure(
         distance = surface_distance(predicted, true, prediction.spacing_mm)
         if distance is not None:
             hd95, surface = distance.hd95_mm, distance.average_mm
-    # A lesion that leaves no pixel on the film's own grid cannot be outlined: it is a miss.
+    # A lesion that leaves no pixel on the film's own grid cannot be found: it is a miss.
     lost = label and not found
     return MeasuredFilm(
         label=label,
@@ -202,18 +202,18 @@ def _lesions(
     prediction: Prediction, predicted: NDArray[np.bool_], true: NDArray[np.bool_]
 ) -> dict[str, FilmLesions]:
     """Match the record's lesions with those of the truth under every rule."""
-    outlines = [_predicted_mask(prediction, lesion.run_lengths) for lesion in prediction.lesions]
+    masks = [_predicted_mask(prediction, lesion.run_lengths) for lesion in prediction.lesions]
     scores = tuple(lesion.score for lesion in prediction.lesions)
     united = np.zeros_like(predicted)
-    for outline in outlines:
-        united |= outline
+    for mask in masks:
+        united |= mask
     if not np.array_equal(united, predicted):
         raise DataError(
             f"image {prediction.image_id}: its lesions in predictions.jsonl do not unite to its "
             "row in predictions_aggregated.csv; run predict again"
         )
     count, labels = label_lesions(true)
-    shared, iou = overlaps(labels, count, outlines)
+    shared, iou = overlaps(labels, count, masks)
     return {rule: match_lesions(shared, iou, scores, rule) for rule in HIT_RULES}
 
 

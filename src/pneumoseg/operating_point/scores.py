@@ -34,7 +34,7 @@ class ScoredFilm:
     """One film's line.
 
     ``logit`` is stage one's raw output; ``seconds_read`` includes decoding and the way to the grid,
-    ``seconds_stage_two`` the way from the map to an outline on the film.
+    ``seconds_stage_two`` the way from the map to a mask on the film.
     """
 
     image_id: str

@@ -66,7 +66,7 @@ def score_films(
     """Score the films of a set, or open the scores where they are kept already.
 
     Args:
-        cascade: its networks are run; of its operating point only the timing of outlines depends.
+        cascade: its networks are run; its operating point only moves the time of postprocessing.
         settings: the films and the folder.
         on_film: called with the number of films done.
 
@@ -201,13 +201,15 @@ def _score(
             facts=film.facts,
             seconds_read=reading + gridding,
             seconds_stage_one=detecting,
-            seconds_stage_two=segmenting + _outlining(cascade, probabilities, placement),
+            seconds_stage_two=segmenting + _postprocessing(cascade, probabilities, placement),
         )
         yield row, probabilities, mask_to_grid(film.truth)
 
 
-def _outlining(cascade: Cascade, probabilities: NDArray[np.float32], placement: Placement) -> float:
-    """Seconds from a map to an outline on the film at the cascade's operating point."""
+def _postprocessing(
+    cascade: Cascade, probabilities: NDArray[np.float32], placement: Placement
+) -> float:
+    """Seconds from a map to a mask on the film at the cascade's operating point."""
     started = time.perf_counter()
     postprocess.find_lesions(
         to_source_grid(probabilities, placement),

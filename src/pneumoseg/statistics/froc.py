@@ -1,6 +1,6 @@
 """Lesions found against false alarms: which outlines hit which true lesions, and the FROC curve.
 
-A lesion is a connected component (8 neighbours). An outlined lesion hits a true one under one of
+A lesion is a connected component (8 neighbours). A predicted lesion hits a true one under one of
 two rules, both reported: they share a pixel (*any overlap*), or their overlap is at least a tenth
 of their union (*IoU ≥ 0.1*, as in nnDetection, Baumgartner et al. 2021). A true lesion's score is
 the highest score of what hits it; an outline that hits none is a false positive. Source of the
@@ -101,7 +101,7 @@ class FrocCurve:
     Attributes:
         false_positives_per_image: rising, from 0.
         sensitivity: share of the true lesions that are hit.
-        thresholds: of the outline's score; the first is None, nothing is outlined.
+        thresholds: of the outline's score; the first is None, nothing is predicted.
     """
 
     false_positives_per_image: Floats

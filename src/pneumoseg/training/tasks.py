@@ -39,7 +39,7 @@ class FilmDataset(Dataset[tuple[torch.Tensor, ...]]):
     """Augmented films of the cache with what is to be learnt from them.
 
     Items are float32 (1, size, size), the label, float32 (1,), and with ``masks`` the mask at the
-    input size, float32 0/1 (1, size, size), or :data:`UNKNOWN` of a positive film without outline.
+    input size, float32 0/1 (1, size, size), or :data:`UNKNOWN` of a positive film without a mask.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ class SourceSettings:
     """Images below this probability are negatives; the others of that CSV are left out."""
     positives_from: float | None = None
     """Images of that CSV from this probability on are positives without a mask (silver too): for
-    the classifier, and for the segmenter where a teacher outlines them; None leaves them out."""
+    the classifier, and for the segmenter where a teacher predicts a mask; None leaves them out."""
     parts: Literal["split", "train"] = "split"
     """Whether patients are split into train, calibration and test, or all train."""
     evaluate_on: str | None = None
