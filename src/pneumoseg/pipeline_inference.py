@@ -1,6 +1,6 @@
 """The cascade: from an image to a finding. Start reading here.
 
-    image ─► classifier (EfficientNet-B3) ─ p ≥ threshold? ─ yes ─► segmenter (U-Net, ConvNeXt-Tiny)
+    image ─► classifier (EfficientNet-B3) ─ p ≥ threshold? ─ yes ─► segmenter (U-Net)
                                              │                        └─► mask, lesions
                                              └ no ─► no mask: stage two is not run
 

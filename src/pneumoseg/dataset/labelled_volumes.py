@@ -136,7 +136,7 @@ def volumes_of(cache: Cache, part: str) -> tuple[VolumePlace, ...]:
         path = place.settings.images / place.file
         if not path.is_file():
             raise DataError(
-                f"{path} is not there any more: the volumes that {cache.folder} was prepared "
+                f"{path} does not exist any more: the volumes that {cache.folder} was prepared "
                 "from are needed; run this in the folder where prepare was run, or prepare it again"
             )
     return tuple(places)
