@@ -59,7 +59,8 @@ STEPS = (
         "goes on finer, films changed more; with films a public model is sure of, and phantoms",
     ),
     Step("segmenter", "cxr_segmenter", "the first classifier learns to outline"),
-    Step("segmenter", "cxr_segmenter", "the same network, shown larger films", 448),
+    Step("segmenter", "cxr_segmenter", "the same network, shown larger films", 384),
+    Step("segmenter", "cxr_segmenter", "and larger still", 448),
     Step("convnext", "cxr_convnext_segmenter", "from random weights, taught by the one above"),
 )
 
