@@ -156,7 +156,7 @@ class _Volumes:
 
 def _volume_row(record: VolumeRecord, volume: Volume, truths: _Truths | None) -> ReportRow:
     """One volume by one of its slices."""
-    index = _telling_slice(record)
+    index = _slice_to_show(record)
     hu = next(volume.slices(index, index + 1))
     geometry, (rows, cols) = volume.geometry, record.slice_shape
     one = record.slices[index]
@@ -192,7 +192,7 @@ def _volume_row(record: VolumeRecord, volume: Volume, truths: _Truths | None) ->
     )
 
 
-def _telling_slice(record: VolumeRecord) -> int:
+def _slice_to_show(record: VolumeRecord) -> int:
     """Index of the slice with the largest outline; where there is none, of the most suspicious."""
     areas = np.zeros(len(record.slices), dtype=np.int64)
     for lesion in record.lesions:

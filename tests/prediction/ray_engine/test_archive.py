@@ -50,7 +50,7 @@ def two_workers(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cascades.LOG, str(log))
         patch.setenv("PYTHONPATH", f"{HERE}:{HERE.parents[1]}")  # workers import the cascades
-        with cluster.connected(None, cluster.Share(2, 1), blocks=2):
+        with cluster.connected(None, cluster.Request(2, 1), blocks=2):
             yield log
 
 
@@ -162,11 +162,11 @@ def test_a_cluster_of_ones_own_listens_on_loopback_alone_and_ends(tmp_path):
     code = """
 import psutil
 from pneumoseg.prediction.ray import cluster
-with cluster.connected(None, cluster.Share(1, 1), blocks=1) as crew:
+with cluster.connected(None, cluster.Request(1, 1), blocks=1) as workers:
     family = psutil.Process().children(recursive=True)
     found = [c for p in family for c in p.net_connections("inet") if c.status == "LISTEN"]
     addresses = {c.laddr.ip.removeprefix("::ffff:") for c in found}
-    print(crew.workers, len(found), addresses <= {"127.0.0.1", "::1"})
+    print(workers.count, len(found), addresses <= {"127.0.0.1", "::1"})
 print(len(psutil.wait_procs(family, timeout=10)[1]))
 """
     command = [sys.executable, "-W", "ignore", "-c", code]
@@ -189,7 +189,7 @@ def test_an_address_that_does_not_answer_is_said_in_seconds(monkeypatch, mute):
         started = time.monotonic()
         with (
             pytest.raises(UsageError, match=f"no Ray cluster answers at {address}"),
-            cluster.connected(address, cluster.Share(), blocks=1),
+            cluster.connected(address, cluster.Request(), blocks=1),
         ):
             pass
     assert time.monotonic() - started < 5
@@ -200,7 +200,7 @@ def test_an_address_that_is_none_is_refused(monkeypatch, address):
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with (
         pytest.raises(UsageError, match="give HOST:PORT"),
-        cluster.connected(address, cluster.Share(), blocks=1),
+        cluster.connected(address, cluster.Request(), blocks=1),
     ):
         pass
 

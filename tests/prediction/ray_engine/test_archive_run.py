@@ -24,7 +24,7 @@ from pneumoseg.prediction.local import run_predict
 from pneumoseg.prediction.ray import parts as archive_parts
 from pneumoseg.prediction.ray import run as archive_run
 from pneumoseg.prediction.ray import run_archive
-from pneumoseg.prediction.ray.cluster import Crew
+from pneumoseg.prediction.ray.cluster import Workers
 from pneumoseg.prediction.ray.engine import WORKER_DIED, Engine
 from pneumoseg.prediction.ray.worker import FilmWorker, Outcome
 from pneumoseg.prediction.read_ahead import Failure
@@ -35,8 +35,8 @@ def here(monkeypatch, tmp_path):
     """Workers in this process, blocks of five inputs; gives the log of what is predicted."""
 
     @contextmanager
-    def connected(address, share, *, blocks):
-        yield Crew(1, 1)
+    def connected(address, request, *, blocks):
+        yield Workers(1, 1)
 
     def arriving(engine, entries):
         worker = FilmWorker(engine._work)
@@ -152,7 +152,7 @@ def test_lost_blocks_are_filled_in_at_their_place(inputs, tmp_path, monkeypatch)
         return FilmWorker(engine._work).outcomes([entry])[0]
 
     monkeypatch.setattr(Engine, "_arriving", gappy)
-    monkeypatch.setattr(Engine, "_apart", apart)
+    monkeypatch.setattr(Engine, "_isolated", apart)
     summary = archive(inputs, tmp_path / "out")
     local(inputs, tmp_path / "reference")
     kept = [r for r in records(tmp_path / "reference") if r["image_id"] != "film007"]

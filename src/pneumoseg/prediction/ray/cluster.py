@@ -37,8 +37,8 @@ _HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0,
 
 
 @dataclass(frozen=True)
-class Share:
-    """What is asked for.
+class Request:
+    """What a run wants of a cluster.
 
     Attributes:
         workers: how many hold the networks; None fills the cluster.
@@ -66,16 +66,16 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Crew:
+class Workers:
     """How the work is shared out.
 
     Attributes:
-        workers: how many hold the networks.
+        count: how many hold the networks.
         threads: of each worker's networks, reserved for it.
         gpus: of each worker, reserved for it.
     """
 
-    workers: int
+    count: int
     threads: int
     gpus: float = 0.0
 
@@ -94,12 +94,12 @@ def require_ray() -> None:
         )
 
 
-def plan_crew(machines: Sequence[Machine], share: Share, *, blocks: int) -> Crew:
+def plan_workers(machines: Sequence[Machine], request: Request, *, blocks: int) -> Workers:
     """Share a cluster out among workers; none of them spans two machines.
 
     Args:
         machines: of the cluster.
-        share: what is asked for.
+        request: workers, threads and GPUs.
         blocks: pieces of work; no more workers than that are started.
 
     Raises:
@@ -107,23 +107,23 @@ def plan_crew(machines: Sequence[Machine], share: Share, *, blocks: int) -> Crew
     """
     cpus = sum(machine.cpus for machine in machines)
     largest = max((machine.cpus for machine in machines), default=0)
-    threads = share.threads
+    threads = request.threads
     if threads is None:
-        wanted = THREADS_OF_A_WORKER if share.workers is None else cpus // share.workers
+        wanted = THREADS_OF_A_WORKER if request.workers is None else cpus // request.workers
         threads = max(1, min(wanted, largest))
-    room = sum(_room(machine, threads, share.gpus) for machine in machines)
-    workers = min(room if share.workers is None else share.workers, blocks)
-    if workers > room or room < 1:
-        with_gpus = f" and {share.gpus:g} GPUs" if share.gpus else ""
+    capacity = sum(_capacity(machine, threads, request.gpus) for machine in machines)
+    workers = min(capacity if request.workers is None else request.workers, blocks)
+    if workers > capacity or capacity < 1:
+        with_gpus = f" and {request.gpus:g} GPUs" if request.gpus else ""
         raise UsageError(
             f"the Ray cluster has {cpus} processors, the largest machine {largest}, and "
             f"{sum(machine.gpus for machine in machines):g} GPUs: too few for "
             f"{max(workers, 1)} workers of {threads} threads{with_gpus}; ask for fewer"
         )
-    return Crew(workers, threads, share.gpus)
+    return Workers(workers, threads, request.gpus)
 
 
-def _room(machine: Machine, threads: int, gpus: float) -> int:
+def _capacity(machine: Machine, threads: int, gpus: float) -> int:
     """How many workers fit on a machine."""
     by_cpus = machine.cpus // threads
     if not gpus:
@@ -133,13 +133,13 @@ def _room(machine: Machine, threads: int, gpus: float) -> int:
 
 
 @contextmanager
-def connected(address: str | None, share: Share, *, blocks: int) -> Iterator[Crew]:
+def connected(address: str | None, request: Request, *, blocks: int) -> Iterator[Workers]:
     """Hold a cluster for a run, started here where no address is given.
 
     Args:
         address: ``HOST:PORT`` of a cluster's head, ``auto`` for one that runs on this machine, or
             None. A process that is connected already keeps its cluster.
-        share: what is asked for.
+        request: workers, threads and GPUs.
         blocks: pieces of work.
 
     Raises:
@@ -153,11 +153,11 @@ def connected(address: str | None, share: Share, *, blocks: int) -> Iterator[Cre
         ray = _imported()
         if not ray.is_initialized():
             if address is None:
-                _start(ray, share)
+                _start(ray, request)
             else:
                 _connect(ray, address)
             started_here = True
-        yield plan_crew(_machines(ray), share, blocks=blocks)
+        yield plan_workers(_machines(ray), request, blocks=blocks)
     finally:
         if started_here:
             ray.shutdown()
@@ -184,7 +184,7 @@ def _imported() -> Any:
     return ray
 
 
-def _start(ray: Any, share: Share) -> None:
+def _start(ray: Any, request: Request) -> None:
     """A cluster of one machine; it takes more workers than processors when asked to."""
     cpus = len(os.sched_getaffinity(0))
     for attempt in range(1, STARTS + 1):
@@ -192,7 +192,7 @@ def _start(ray: Any, share: Share) -> None:
             with without_deprecations():
                 ray.init(
                     address="local",
-                    num_cpus=max(cpus, (share.workers or 1) * (share.threads or 1)),
+                    num_cpus=max(cpus, (request.workers or 1) * (request.threads or 1)),
                     include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES,
                     log_to_driver=False,

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from pneumoseg.errors import RuntimeUnavailableError
-from pneumoseg.prediction.ray.cluster import Crew, without_deprecations
+from pneumoseg.prediction.ray.cluster import Workers, without_deprecations
 from pneumoseg.prediction.ray.worker import FilmWorker, Outcome, Work
 from pneumoseg.prediction.read_ahead import Failure
 from pneumoseg.prediction.run_folder import Entry
@@ -33,10 +33,10 @@ WORKER_DIED = "worker-died"
 
 
 class Engine:
-    """A crew of workers for one run."""
+    """The workers of one run."""
 
-    def __init__(self, work: Work, crew: Crew) -> None:
-        self._work, self._crew = work, crew
+    def __init__(self, work: Work, workers: Workers) -> None:
+        self._work, self._workers = work, workers
         self._alone: Any = None
         self._deaths_in_a_row = 0
 
@@ -52,13 +52,13 @@ class Engine:
         position = 0
         for number, outcome in self._arriving(entries):
             for lost in entries[position:number]:
-                yield lost, self._apart(lost)
+                yield lost, self._isolated(lost)
             position = number + 1
             if outcome.fatal is not None:
                 raise RuntimeUnavailableError(f"a worker cannot go on: {outcome.fatal}")
             yield entries[number], outcome
         for lost in entries[position:]:
-            yield lost, self._apart(lost)
+            yield lost, self._isolated(lost)
 
     def close(self) -> None:
         """End the worker apart."""
@@ -72,10 +72,10 @@ class Engine:
     def _arriving(self, entries: Sequence[Entry]) -> Iterator[tuple[int, Outcome]]:
         """Outcomes by the number of their input, increasing; lost blocks are missing."""
         size = BATCHES_IN_BLOCK * self._work.settings.batch_size
-        with _told("workers cannot be started"), without_deprecations():
+        with _unavailable("workers cannot be started"), without_deprecations():
             batches = iter(self._dataset(entries, size).iter_batches(batch_size=None))
         while True:
-            with _told("workers cannot go on"), without_deprecations():  # not around the yield
+            with _unavailable("workers cannot go on"), without_deprecations():  # not around the yield
                 batch = next(batches, None)
             if batch is None:
                 return
@@ -103,10 +103,10 @@ class Engine:
             fn_constructor_args=(self._work,),
             batch_size=size,
             batch_format="pyarrow",
-            num_cpus=self._crew.threads,
-            num_gpus=self._crew.gpus,
+            num_cpus=self._workers.threads,
+            num_gpus=self._workers.gpus,
             compute=ray.data.ActorPoolStrategy(
-                size=min(self._crew.workers, len(blocks)),
+                size=min(self._workers.count, len(blocks)),
                 max_tasks_in_flight_per_actor=BLOCKS_WAITING,
                 max_concurrent_calls_per_actor=BLOCKS_AT_ONCE,
                 enable_true_multi_threading=True,
@@ -119,12 +119,12 @@ class Engine:
         dataset.context.execution_options.preserve_order = True
         return dataset
 
-    def _apart(self, entry: Entry) -> Outcome:
+    def _isolated(self, entry: Entry) -> Outcome:
         """Predict one input in a worker that nothing else depends on."""
         import ray
 
         if self._alone is None:
-            # No processors of its own: it must not wait for the crew.
+            # No processors of its own: it must not wait for the workers.
             actor = ray.remote(FilmWorker).options(num_cpus=0, max_restarts=0, max_task_retries=0)
             self._alone = actor.remote(self._work)
         try:
@@ -151,7 +151,7 @@ class Engine:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _unavailable(what: str) -> Iterator[None]:
     """Turn Ray's trace into one sentence."""
     import ray
 

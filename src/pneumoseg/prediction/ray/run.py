@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pneumoseg.errors import UsageError
 from pneumoseg.prediction.local import decide, load_cascade
-from pneumoseg.prediction.ray.cluster import Crew, Share, connected, require_ray
+from pneumoseg.prediction.ray.cluster import Request, Workers, connected, require_ray
 from pneumoseg.prediction.ray.engine import BATCHES_IN_BLOCK, Engine
 from pneumoseg.prediction.ray.inputs import files_to_look_at, list_entries
 from pneumoseg.prediction.ray.parts import Parts
@@ -74,7 +74,7 @@ def run_archive(
     started = time.perf_counter()
     prepare_for_many_films()
     require_ray()
-    share = Share(settings.workers, settings.threads, settings.gpus)
+    request = Request(settings.workers, settings.threads, settings.gpus)
     check_out(settings)
     entries = Inputs(list_entries(settings))
     require_some(entries, settings)
@@ -84,7 +84,7 @@ def run_archive(
             "--engine ray is for X-rays, these inputs are CT; predict them with --engine local, or "
             "add --modality xray"
         )
-    road = ArchiveRoad(decided, entries, share, load or load_cascade, _call(decided, load))
+    road = ArchiveRoad(decided, entries, request, load or load_cascade, _call(decided, load))
     return finish(road, on_progress, networks=decided.networks, started=started)
 
 
@@ -95,14 +95,14 @@ class ArchiveRoad:
     Attributes:
         decided: the call.
         entries: its inputs.
-        share: of the cluster, as asked for.
+        request: of the cluster.
         load: makes a worker's cascade.
         call: what must be the same for the run to be resumed, and on every worker.
     """
 
     decided: Decided
     entries: Inputs[Entry]
-    share: Share
+    request: Request
     load: Load
     call: dict[str, Any]
     _parts: Parts | None = None
@@ -137,8 +137,8 @@ class ArchiveRoad:
         size = BATCHES_IN_BLOCK * self.settings.batch_size
         blocks = -(-(run.total - run.tally.done) // size)
         with (
-            connected(self.settings.ray_address, self.share, blocks=blocks) as crew,
-            closing(self._engine(crew)) as engine,
+            connected(self.settings.ray_address, self.request, blocks=blocks) as workers,
+            closing(self._engine(workers)) as engine,
         ):
             for segment in _cut(left, SEGMENT):
                 with closing(engine.predict(segment)) as arriving:
@@ -155,9 +155,9 @@ class ArchiveRoad:
             records = read_records(folder.findings, FindingRecord)
             write_tables(records, folder.out / AGGREGATED, folder.out / SPLIT)
 
-    def _engine(self, crew: Crew) -> Engine:
-        settings = replace(self.settings, threads=crew.threads)
-        return Engine(Work(settings, self.decided.pictures, self.load, self.call), crew)
+    def _engine(self, workers: Workers) -> Engine:
+        settings = replace(self.settings, threads=workers.threads)
+        return Engine(Work(settings, self.decided.pictures, self.load, self.call), workers)
 
     def _result(self, entry: Entry, outcome: Outcome, run: Run[Entry]) -> FindingRecord | Failure:
         """What an outcome comes to here: an id that is taken, a mount that misses."""
