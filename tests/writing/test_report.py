@@ -22,6 +22,7 @@ from pneumoseg.study import (
     Units,
 )
 from pneumoseg.writing.report import report_row, write_report
+from pneumoseg.writing.tables import finding_record
 
 PROVENANCE = Provenance("cxr", "1.0", "0.1.0", "openvino", "f32")
 VOID = {"meta", "img", "br"}
@@ -39,7 +40,7 @@ def make_row(name="film", probability=0.9, lesion=True, spacing_mm=(0.5, 0.5), t
     finding = Finding(
         Source(name), (900, 600), Detection(1.0, probability, 0.35), mask, lesions, PROVENANCE
     )
-    return report_row(image, finding, truth=truth)
+    return report_row(image, finding_record(finding), truth=truth)
 
 
 class Page(HTMLParser):

@@ -34,7 +34,7 @@ from pneumoseg.writing.report import (
     THUMBNAIL_SIDE,
     ReportRow,
     jpeg_of,
-    report_row_of_record,
+    report_row,
     write_report,
 )
 
@@ -133,7 +133,7 @@ def _film_row(record: FindingRecord, path: str, truths: _Truths | None) -> Repor
     truth = None
     if truths is not None and record.image_id in truths:
         truth = Mask(rle.decode_union(truths[record.image_id], record.shape), image.spacing_mm)
-    return report_row_of_record(image, record, truth=truth)
+    return report_row(image, record, truth=truth)
 
 
 class _Volumes:

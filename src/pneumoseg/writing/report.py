@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from pneumoseg import rle
 from pneumoseg.storage.files import whole_file
 from pneumoseg.storage.record import FindingRecord
-from pneumoseg.study import Finding, Image, Mask
+from pneumoseg.study import Image, Mask
 from pneumoseg.writing import page
 from pneumoseg.writing.overlay import draw_overlay
 from pneumoseg.writing.page import escaped
-from pneumoseg.writing.tables import finding_record, printable
+from pneumoseg.writing.tables import printable
 
 THUMBNAIL_SIDE = 480
 """Longer side of a film on the page, in pixels."""
@@ -90,28 +90,21 @@ class ReportRow:
 
 
 def report_row(
-    image: Image, finding: Finding, *, truth: Mask | bool | None = None, name: str | None = None
-) -> ReportRow:
-    """Prepare one film for the page; only its small picture is kept.
-
-    Args:
-        image: the film, (rows, cols).
-        finding: its result.
-        truth: the true mask on the film's grid, drawn in blue; or only whether there is a
-            pneumothorax; None where it is not known.
-        name: what to call the film; its image id by default.
-    """
-    return report_row_of_record(image, finding_record(finding), truth=truth, name=name)
-
-
-def report_row_of_record(
     image: Image,
     record: FindingRecord,
     *,
     truth: Mask | bool | None = None,
     name: str | None = None,
 ) -> ReportRow:
-    """Make the same as :func:`report_row` from a line of ``predictions.jsonl``."""
+    """Prepare one film for the page; only its small picture is kept.
+
+    Args:
+        image: the film, (rows, cols).
+        record: its line of ``predictions.jsonl``.
+        truth: the true mask on the film's grid, drawn in blue; or only whether there is a
+            pneumothorax; None where it is not known.
+        name: what to call the film; its image id by default.
+    """
     true_mask = truth if isinstance(truth, Mask) else None
     rows, cols = image.shape
     mask = Mask(rle.decode(record.rle, (rows, cols)), image.spacing_mm)

@@ -75,7 +75,10 @@ class Engine:
         with _unavailable("workers cannot be started"), without_deprecations():
             batches = iter(self._dataset(entries, size).iter_batches(batch_size=None))
         while True:
-            with _unavailable("workers cannot go on"), without_deprecations():  # not around the yield
+            with (
+                _unavailable("workers cannot go on"),
+                without_deprecations(),
+            ):  # not around the yield
                 batch = next(batches, None)
             if batch is None:
                 return
