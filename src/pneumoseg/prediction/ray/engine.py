@@ -75,6 +75,7 @@ class Engine:
         with _unavailable("workers cannot be started"), without_deprecations():
             batches = iter(self._dataset(entries, size).iter_batches(batch_size=None))
         while True:
+            # not around the yield
             with (
                 _unavailable("workers cannot go on"),
                 without_deprecations(),
