@@ -75,11 +75,8 @@ class Engine:
         with _unavailable("workers cannot be started"), without_deprecations():
             batches = iter(self._dataset(entries, size).iter_batches(batch_size=None))
         while True:
-            # not around the yield
-            with (
-                _unavailable("workers cannot go on"),
-                without_deprecations(),
-            ):  # not around the yield
+            # Not around the yield: what the caller raises is none of Ray's.
+            with _unavailable("workers cannot go on"), without_deprecations():
                 batch = next(batches, None)
             if batch is None:
                 return
