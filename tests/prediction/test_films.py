@@ -125,7 +125,7 @@ from film_runs import FakeCascade, predict
 
 class Slow(FakeCascade):
     def detect(self, grids):
-        time.sleep(0.05)
+        time.sleep(0.25)  # the kill comes up to 0.1 s late
         return super().detect(grids)
 
     def conclude(self, film, *more, **named):
