@@ -69,7 +69,7 @@ def write_run_page(
 
     Args:
         run: folder that ``pneumoseg predict`` wrote.
-        masks: SIIM CSV of the true masks on the films' (of CT, the slices') own grids, drawn beside
+        masks: SIIM CSV of the true masks on the films' (for CT, the slices') own grids, drawn beside
             the outlines.
         title: heading of the page.
         introduction: one or two plain sentences under it.

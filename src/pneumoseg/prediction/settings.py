@@ -68,7 +68,7 @@ class PredictSettings:
     """Average both networks over each image and its mirror image, twice their time; None takes the
     bundle's."""
     overlays: bool = False
-    """Also write each film with its outlined lesions; of CT, a montage and three planes."""
+    """Also write each film with its outlined lesions; for CT, a montage and three planes."""
     masks: bool = False
     """Also write each film's mask on its own grid, as PNG (0 and 255); CT masks always are."""
     batch_size: int = 8

@@ -59,7 +59,7 @@ class Prediction:
 
 
 def read_predictions(folder: Path) -> list[Prediction]:
-    """Read the predictions of a folder, in the order they were made; of CT, slice by slice.
+    """Read the predictions of a folder, in the order they were made; for CT, slice by slice.
 
     Raises:
         UsageError: the folder or one of its two files is missing.
