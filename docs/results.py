@@ -182,7 +182,7 @@ def _certified(kept: dict[str, Any]) -> Iterator[str]:
         yield f"- {name}: {claim}"
     yield "\n```sh\npython -P benchmarks/certified_recall.py\n```\n"
     yield "How often the true recall falls short of 0.95, over seeded, simulated draws:\n"
-    yield "| rule | positive patients | draws | falls short | 95 % interval |\n|---|---|---|---|---|"
+    yield "| rule | positives | draws | falls short | 95 % interval |\n|---|---|---|---|---|"
     for row in json.loads(SIMULATED.read_text(encoding="utf-8"))["shortfalls"]:
         yield (
             f"| {row['rule']} | {row['patients']} | {row['draws']:,} | {row['share']:.1%} | "

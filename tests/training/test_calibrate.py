@@ -30,6 +30,7 @@ from pneumoseg.runtime import load_network, run_on_grids
 from pneumoseg.segmenter_efficientnet_b3 import EfficientNetB3UNet
 from pneumoseg.training import loop, measure_films
 from pneumoseg.training.calibrate import Calibrated, CalibrateSettings, calibrate
+from pneumoseg.training.distill import build_teacher
 from pneumoseg.training.initialise import build_classifier
 from pneumoseg.training.loop import TrainingProgress, train
 from pneumoseg.training.recipes import ClassifierRecipe, Schedule, SegmenterRecipe
@@ -212,6 +213,11 @@ def test_a_detector_on_the_filters_backbone_ships_larger_and_mirrored(
     np.testing.assert_allclose(
         load_network(bundle.segmenter_path).run(film), reference.run(film), atol=1e-4
     )
+    started = build_teacher(str(settings.out)).state_dict()  # --init BUNDLE goes on with it
+    name = "decoder.0.conv1.weight"
+    step = detector.state_dict()[name].abs().amax() / 127
+    assert (started[name] - detector.state_dict()[name]).abs().max() <= step
+    assert not torch.equal(build_teacher(str(road.settings.out)).state_dict()[name], started[name])
 
 
 @pytest.mark.parametrize("size", [-32, 100])

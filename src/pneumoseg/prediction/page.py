@@ -69,8 +69,8 @@ def write_run_page(
 
     Args:
         run: folder that ``pneumoseg predict`` wrote.
-        masks: SIIM CSV of the true masks on the films' (for CT, the slices') own grids, drawn beside
-            the outlines.
+        masks: SIIM CSV of the true masks on the films' own grids (for CT, the slices'), drawn
+            beside the outlines.
         title: heading of the page.
         introduction: one or two plain sentences under it.
         beside: folders of further runs, each with its own ``masks``; their studies come after

@@ -23,7 +23,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from pneumoseg.errors import UsageError
+from pneumoseg.bundle import load_bundle
+from pneumoseg.errors import BundleError, UsageError
+from pneumoseg.runtime.torch import load_weights as load_exported_weights
+from pneumoseg.runtime.torch import read_weights
 from pneumoseg.segmenter_efficientnet_b3 import UNUSED, EfficientNetB3UNet
 from pneumoseg.training.initialise import UNREADABLE, build_classifier, load_weights
 from pneumoseg.training.recipes import SegmenterRecipe
@@ -36,7 +39,8 @@ def build_teacher(init: str, *, drop_path_rate: float = 0.2, seed: int = 0) -> E
     """Build a teacher and load its first weights.
 
     Args:
-        init: a ``best.pt`` of a teacher's or of a classifier's run, or any other start of
+        init: a ``best.pt`` of a teacher's or of a classifier's run, a bundle (its segmenter, where
+            that is such a network, else its classifier), or any other start of
             :func:`pneumoseg.training.initialise.build_classifier`.
         drop_path_rate: stochastic depth.
         seed: for what ``init`` does not give.
@@ -47,21 +51,35 @@ def build_teacher(init: str, *, drop_path_rate: float = 0.2, seed: int = 0) -> E
     if _holds_teacher(init):
         torch.manual_seed(seed)
         network = EfficientNetB3UNet(drop_path_rate=drop_path_rate)
-        load_weights(network, Path(init), leave_out=UNUSED)
+        if (exported := _segmenter_of_bundle(init)) is not None:
+            load_exported_weights(network, exported)
+        else:
+            load_weights(network, Path(init), leave_out=UNUSED)
         return network
     return EfficientNetB3UNet(build_classifier(init, drop_path_rate=drop_path_rate, seed=seed))
 
 
 def _holds_teacher(init: str) -> bool:
-    """Whether a file was written by a teacher's run."""
+    """Whether a file was written by a teacher's run, or a bundle holds such a network."""
     if not Path(init).is_file():
-        return False
+        return _segmenter_of_bundle(init) is not None
     try:
         held = torch.load(init, map_location="cpu", weights_only=True)
     except UNREADABLE:
         return False  # build_classifier says what is wrong with it
     state = held.get("model", held) if isinstance(held, dict) else {}
     return "decoder.0.conv1.weight" in state and any(key.startswith("backbone.") for key in state)
+
+
+def _segmenter_of_bundle(init: str) -> Path | None:
+    """The segmenter of a bundle, where it is a U-Net on EfficientNet-B3."""
+    if Path(init).is_file():
+        return None
+    try:
+        path = load_bundle(init).segmenter_path
+    except BundleError:
+        return None  # build_classifier says what is wrong with it
+    return path if "backbone.conv_stem.weight" in read_weights(path) else None
 
 
 class Teacher:
