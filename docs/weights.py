@@ -58,10 +58,10 @@ STEPS = (
         "cxr_classifier_finer",
         "goes on finer, films changed more; with films a public model is sure of, and phantoms",
     ),
-    Step("segmenter", "cxr_segmenter", "the first classifier learns to outline"),
+    Step("segmenter", "cxr_segmenter", "the first classifier learns to segment"),
     Step("segmenter", "cxr_segmenter", "the same network, shown larger films", 384),
     Step("segmenter", "cxr_segmenter", "and larger still", 448),
-    Step("convnext", "cxr_convnext_segmenter", "from random weights, taught by the one above"),
+    Step("convnext", "cxr_convnext_segmenter", "from random weights, distilled from the one above"),
 )
 
 
